@@ -1,0 +1,1 @@
+"""Tools for the acceptance tests of an application."""

@@ -1,0 +1,1 @@
+"""An OpenTelemetry distribution for Pyramid, SQLAlchemy and gunicorn."""

@@ -1,0 +1,1 @@
+"""Telemetry instrumentors: each knows the OpenTelemetry API and the one library it listens to."""

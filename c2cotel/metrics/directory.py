@@ -1,0 +1,218 @@
+"""The run directory: where the processes of one service on one host find each other.
+
+The first process makes it and exports its name as ``C2C_RUN_DIR``, so that forked workers, a
+USR2 successor and subprocesses share it. Every living process holds a shared ``flock`` on the
+file ``presence``; whoever can take it exclusively knows that nobody is alive in there.
+
+===================  =================================================================
+``presence``         shared lock of every living process
+``setup``            exclusive lock while a process joins or leaves
+``fold``, ``serve``  exclusive locks of whoever folds or serves at the moment
+``group.json``       identity and start time of this run of the service
+``*.slab``           one process's numbers each, see :mod:`c2cotel.metrics.slab`
+``folded.slab``      the numbers of the processes that have ended
+===================  =================================================================
+
+An ``flock`` belongs to the open file description, which ``fork`` shares: a child must close
+what it inherited, or its dead parent would look alive. :meth:`RunDirectory.renew` does.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+LOGGER = logging.getLogger(__name__)
+
+VARIABLE = "C2C_RUN_DIR"
+PREFIX = "c2cotel-"
+
+# A directory younger than this may belong to a process that has not taken its lock yet.
+_STALE_AFTER = 60.0
+# What a run needs at the least: two slabs of one chunk each.
+_LEAST_BYTES = 128 * 1024
+_JOIN_TIMEOUT = 2.0
+
+
+class RunDirectoryError(OSError):
+    """No directory could be made or joined; the message says which were tried and why not."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One run of the service, whatever processes come and go in it.
+
+    Attributes:
+        instance: A UUID, the ``service.instance.id`` of the merged metrics.
+        started: Wall-clock time in nanoseconds, from which cumulative values count.
+        temporary: Whether the last process to leave removes the directory.
+    """
+
+    instance: str
+    started: int
+    temporary: bool
+
+
+def lock(descriptor: int, operation: int) -> bool:
+    """Try an ``flock`` without waiting; tells whether it was obtained."""
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class RunDirectory:
+    """A joined run directory. Made by :func:`join`."""
+
+    def __init__(self, path: Path, *, temporary: bool) -> None:
+        self.path = path
+        self._presence = os.open(path / "presence", os.O_RDWR | os.O_CREAT, 0o600)
+        self._held: set[int] = set()
+        with self._alone():
+            fresh = lock(self._presence, fcntl.LOCK_EX)
+            if fresh:
+                self._empty()
+                write_aside(
+                    path / "group.json",
+                    json.dumps([str(uuid.uuid4()), time.time_ns(), temporary]).encode(),
+                )
+            lock(self._presence, fcntl.LOCK_SH)
+        self.group = Group(*json.loads((path / "group.json").read_bytes()))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Exclude others that join or leave; waits at most two seconds."""
+        descriptor = os.open(self.path / "setup", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + _JOIN_TIMEOUT
+            while not lock(descriptor, fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    raise RunDirectoryError(f"{self.path}: another process keeps it locked")
+                time.sleep(0.01)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.suffix in {".slab", ".tmp", ".json"}:
+                entry.unlink(missing_ok=True)
+
+    def renew(self) -> None:
+        """In a forked child: let go of the parent's locks and say that this process is here."""
+        while self._held:
+            os.close(self._held.pop())
+        os.close(self._presence)
+        self._presence = os.open(self.path / "presence", os.O_RDWR | os.O_CREAT, 0o600)
+        lock(self._presence, fcntl.LOCK_SH)
+
+    def hold(self, name: str) -> int | None:
+        """Take the lock file *name* without waiting; gives what :meth:`release` wants, or ``None``.
+
+        A process forked meanwhile does not inherit it.
+        """
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
+        if not lock(descriptor, fcntl.LOCK_EX):
+            os.close(descriptor)
+            return None
+        self._held.add(descriptor)
+        return descriptor
+
+    def release(self, held: int) -> None:
+        """Let go of a lock of :meth:`hold`."""
+        if held in self._held:
+            self._held.discard(held)
+            os.close(held)
+
+    def leave(self) -> None:
+        """Let go; the last process to leave removes a directory that was made for this run."""
+        os.close(self._presence)
+        if self.group.temporary:
+            _remove_if_deserted(self.path)
+
+
+def join(environ: MutableMapping[str, str]) -> RunDirectory:
+    """Join the directory that *environ* names, or make one and write its name there.
+
+    Made on ``/dev/shm``, else in the runtime directory of the user, else in the temporary
+    directory: the first that can be written and has room. Mode 0700.
+
+    Raises:
+        RunDirectoryError: none can; the message says why for each that was tried.
+    """
+    if named := environ.get(VARIABLE):
+        try:
+            os.makedirs(named, mode=0o700, exist_ok=True)  # noqa: PTH103 - mode of the leaf only
+            return RunDirectory(Path(named), temporary=False)
+        except OSError as error:
+            raise RunDirectoryError(f"{VARIABLE} = {named}: {error.strerror or error}") from error
+    refused = []
+    for base in _bases(environ):
+        _sweep(base)
+        try:
+            path = _make_in(base)
+        except OSError as error:
+            refused.append(f"{base}: {error.strerror}")
+            continue
+        environ[VARIABLE] = str(path)
+        return RunDirectory(path, temporary=True)
+    raise RunDirectoryError("no directory for shared metrics: " + "; ".join(refused))
+
+
+def _bases(environ: MutableMapping[str, str]) -> Iterator[Path]:
+    yield Path("/dev/shm")  # noqa: S108 - mkdtemp makes an unpredictable name of mode 0700 in it
+    if runtime := environ.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime)
+    yield Path(tempfile.gettempdir())
+
+
+def _make_in(base: Path) -> Path:
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    probe = path / "probe.tmp"
+    try:
+        with probe.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _LEAST_BYTES)
+        probe.unlink()
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return path
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed services left behind."""
+    for path in base.glob(PREFIX + "*"):
+        try:
+            status = path.stat()
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _STALE_AFTER:
+                _remove_if_deserted(path)
+        except OSError as error:
+            LOGGER.debug("%s is left alone: %s", path, error)
+
+
+def _remove_if_deserted(path: Path) -> None:
+    try:
+        descriptor = os.open(path / "presence", os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        if lock(descriptor, fcntl.LOCK_EX):
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write *data* under another name, then rename it to *path*: readers see all or nothing."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    aside.write_bytes(data)
+    aside.replace(path)

@@ -1,0 +1,359 @@
+"""The instruments of the OpenTelemetry API, counting in a :class:`~c2cotel.metrics.store.Store`.
+
+A measurement is one dictionary look-up from the attributes, as given, to the index of a double,
+and one addition there. All else (sorting the attributes, opening the slab, the limit on series)
+happens when the look-up misses. Nothing here raises in a request: a negative or non-numeric
+amount is dropped and said once for each instrument.
+"""
+
+import logging
+import math
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from opentelemetry import metrics
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, CallbackT, Observation
+from opentelemetry.util.types import Attributes
+
+from c2cotel.metrics.slab import OVERFLOWED, encode_key
+from c2cotel.metrics.store import SeriesKey, Store, encode_series, series_key
+
+LOGGER = logging.getLogger(__name__)
+
+Kind = Literal[
+    "counter",
+    "up_down_counter",
+    "histogram",
+    "gauge",
+    "observable_counter",
+    "observable_up_down_counter",
+    "observable_gauge",
+]
+#: How the gauges of several processes become one: a series a process with its ``pid``, or one
+#: number over the living processes; ``last`` is the newest, also of a process that has ended.
+GaugeMerge = Literal["pid", "sum", "min", "max", "last"]
+GAUGE_MERGES: tuple[str, ...] = get_args(GaugeMerge)
+
+# The SDK's: https://opentelemetry.io/docs/specs/otel/metrics/sdk/#explicit-bucket-histogram-aggregation
+DEFAULT_BOUNDS: tuple[float, ...] = (
+    *(0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0),
+    *(1000.0, 2500.0, 5000.0, 7500.0, 10000.0),
+)
+# https://opentelemetry.io/docs/specs/otel/metrics/sdk/#cardinality-limits
+OVERFLOW: SeriesKey = (("otel.metric.overflow", True),)
+# Attribute dictionaries of one series differ by order; this many orders are remembered for each.
+_ORDERS = 4
+_INFINITY = math.inf
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The instrumentation that made an instrument."""
+
+    name: str
+    version: str
+    schema_url: str
+    attributes: SeriesKey = ()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an instrument is; equal in all processes.
+
+    Attributes:
+        text: For people; a new release that words it anew goes on counting in the same series.
+        bounds: Of a histogram, the upper bounds of its buckets but the last.
+        merge: Of a gauge, see :data:`GaugeMerge`.
+    """
+
+    kind: Kind
+    name: str
+    unit: str
+    text: str = field(compare=False)
+    scope: Scope
+    bounds: tuple[float, ...] = ()
+    merge: GaugeMerge = "pid"
+
+    @property
+    def doubles(self) -> int:
+        """How many a series takes: a histogram its buckets and the sum, a gauge value and time."""
+        if self.kind == "histogram":
+            return len(self.bounds) + 2
+        return 2 if self.is_gauge else 1
+
+    @property
+    def is_gauge(self) -> bool:
+        return self.kind in {"gauge", "observable_gauge"}
+
+    @property
+    def is_monotonic(self) -> bool:
+        return self.kind in {"counter", "observable_counter"}
+
+    @property
+    def ends_with_process(self) -> bool:
+        """Whether the numbers of a process that has ended count no more."""
+        if self.is_gauge:
+            return self.merge != "last"
+        return self.kind in {"up_down_counter", "observable_up_down_counter"}
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether NaN stands for "no value now"."""
+        return self.is_gauge or self.kind == "observable_up_down_counter"
+
+    def encode(self) -> bytes:
+        scope = self.scope
+        return encode_key(
+            [
+                *(self.kind, self.name, self.unit, self.text),
+                [scope.name, scope.version, scope.schema_url, scope.attributes],
+                *(self.bounds, self.merge),
+            ]
+        )
+
+
+class _Instrument:
+    """What all share: where their series are, and how a new one is made."""
+
+    def __init__(self, store: Store, description: Description) -> None:
+        self.description = description
+        self._store = store
+        self._marker = store.marker
+        self._encoded = description.encode()
+        self._fill = math.nan if description.may_be_absent else 0.0
+        self._said = False
+        self.forget()
+        store.register(self)
+
+    def forget(self) -> None:
+        """Start anew in another slab, with locks that no other thread can hold."""
+        self._lock = threading.Lock()
+        # Re-entered when a log handler counts what is said while locating.
+        self._locating = threading.RLock()
+        self._indices: dict[Any, int] = {}
+        self._series: dict[SeriesKey, int] = {}
+        # Nothing is looked up in it before :meth:`_locate` has put the slab's in its place.
+        self._doubles: Any = ()
+
+    def _find(self, attributes: Attributes) -> int:
+        """The index of the first double of the series with these attributes.
+
+        Adding and recording have this in line: a call costs them a fifth of their time.
+        """
+        try:
+            if self._marker[0]:
+                return self._indices[tuple(attributes.items()) if attributes else ()]
+        except (KeyError, TypeError, AttributeError):
+            pass
+        return self._locate(attributes)
+
+    def _locate(self, attributes: Attributes) -> int:
+        """The same for a series that the look-up did not find."""
+        if not self._marker[0]:
+            self._store.renew()
+        with self._locating:
+            self._doubles = self._store.doubles
+            try:
+                key = series_key(attributes)
+            except (AttributeError, TypeError):
+                self._say("%s was given attributes it cannot use: %r", attributes)
+                return self._store.lose()
+            index = self._series.get(key)
+            if index is None:
+                index = self._make(key)
+                if index is None:
+                    return self._store.lose()
+            if key in self._series and len(self._indices) < self._store.max_series * _ORDERS:
+                self._remember(attributes, index)
+        return index
+
+    def _make(self, key: SeriesKey) -> int | None:
+        if len(self._series) >= self._store.max_series:
+            self._store.count(OVERFLOWED)
+            self._say(
+                "%s has more than %d sets of attributes: further ones are counted together "
+                "under otel.metric.overflow. The first of them was %s",
+                self._store.max_series,
+                str(key)[:300],
+            )
+            key = OVERFLOW
+            if key in self._series:
+                return self._series[key]
+        index = self._store.add_series(
+            self._encoded, encode_series(key), self.description.doubles, self._fill
+        )
+        if index is not None:
+            self._series[key] = index
+        return index
+
+    def _remember(self, attributes: Attributes, index: int) -> None:
+        try:
+            self._indices[tuple(attributes.items()) if attributes else ()] = index
+        except TypeError:  # a list among the values: every measurement is located anew
+            LOGGER.debug("%s: attributes that cannot be hashed", self.description.name)
+
+    def _refuse(self, amount: object) -> None:
+        self._say(
+            "%s was given %r: not a number it can count. Such measurements are dropped",
+            amount,
+        )
+
+    def _say(self, message: str, *values: object) -> None:
+        if not self._said:
+            self._said = True
+            LOGGER.warning(message + " (said once).", self.description.name, *values)
+
+
+class _Adding(_Instrument):
+    """Counter and up-down counter."""
+
+    _least = 0.0
+
+    def add(
+        self, amount: float, attributes: Attributes = None, context: Context | None = None
+    ) -> None:
+        try:
+            if self._marker[0]:
+                index = self._indices[tuple(attributes.items()) if attributes else ()]
+            else:
+                index = self._locate(attributes)
+        except (KeyError, TypeError, AttributeError):
+            index = self._locate(attributes)
+        try:
+            if self._least <= amount < _INFINITY:
+                with self._lock:
+                    self._doubles[index] += amount
+            else:
+                self._refuse(amount)
+        except TypeError:
+            self._refuse(amount)
+
+
+class Counter(_Adding, metrics.Counter):
+    """A sum that only grows, over all processes that ever were."""
+
+
+
+class UpDownCounter(_Adding, metrics.UpDownCounter):
+    """A sum over the living processes."""
+
+    _least = -math.inf
+
+
+
+class Histogram(_Instrument, metrics.Histogram):
+    """Buckets and a sum; the count is the sum of the buckets, so the two cannot disagree."""
+
+    def __init__(self, store: Store, description: Description) -> None:
+        self._bounds = description.bounds
+        self._sum = len(description.bounds) + 1
+        _Instrument.__init__(self, store, description)
+
+    def record(
+        self, amount: float, attributes: Attributes = None, context: Context | None = None
+    ) -> None:
+        try:
+            if self._marker[0]:
+                index = self._indices[tuple(attributes.items()) if attributes else ()]
+            else:
+                index = self._locate(attributes)
+        except (KeyError, TypeError, AttributeError):
+            index = self._locate(attributes)
+        try:
+            if 0.0 <= amount < _INFINITY:
+                bucket = index + bisect_left(self._bounds, amount)
+                with self._lock:
+                    doubles = self._doubles
+                    doubles[bucket] += 1.0
+                    doubles[index + self._sum] += amount
+            else:
+                self._refuse(amount)
+        except TypeError:
+            self._refuse(amount)
+
+
+class _Setting(_Instrument):
+    """What replaces a value instead of adding to it."""
+
+    def _put(self, value: float, attributes: Attributes) -> int | None:
+        index = self._find(attributes)
+        try:
+            with self._lock:
+                self._doubles[index] = value
+                if self.description.is_gauge:
+                    self._doubles[index + 1] = time.time()
+        except TypeError:
+            self._refuse(value)
+            return None
+        return index
+
+
+class Gauge(_Setting, metrics._Gauge):  # noqa: SLF001 - the API has no public name for it yet
+    """A value of this process, merged by the rule of its description."""
+
+
+    def set(
+        self, amount: float, attributes: Attributes = None, context: Context | None = None
+    ) -> None:
+        self._put(amount, attributes)
+
+
+class _Observable(_Setting):
+    """Asks its callbacks, each in the process that registered it."""
+
+    def __init__(
+        self,
+        store: Store,
+        description: Description,
+        callbacks: Sequence[CallbackT] | None,
+    ) -> None:
+        super().__init__(store, description)
+        self._callbacks = [_started(callback) for callback in callbacks or ()]
+        self._failed: set[int] = set()
+
+    def observe(self, options: CallbackOptions) -> None:
+        """Call the callbacks and write down what they say; what they say no more is absent."""
+        seen = set()
+        for number, callback in enumerate(self._callbacks):
+            try:
+                for observation in _ask(callback, options):
+                    seen.add(self._put(observation.value, observation.attributes))
+            except Exception:
+                # A callback is the application's: its failure must not stop the scrape.
+                if number not in self._failed:
+                    self._failed.add(number)
+                    LOGGER.exception("A callback of %s failed (said once).", self.description.name)
+        if self.description.may_be_absent:
+            for index in self._series.values():
+                if index not in seen:
+                    self._doubles[index] = math.nan
+
+
+def _started(callback: CallbackT) -> CallbackT:
+    if isinstance(callback, Generator):
+        next(callback)
+    return callback
+
+
+def _ask(callback: CallbackT, options: CallbackOptions) -> Iterable[Observation]:
+    if isinstance(callback, Generator):
+        return callback.send(options)
+    return callback(options)
+
+
+class ObservableCounter(_Observable, metrics.ObservableCounter):
+    """A sum that each process observes of itself, over all that ever were."""
+
+
+class ObservableUpDownCounter(_Observable, metrics.ObservableUpDownCounter):
+    """A sum that each process observes of itself, over the living."""
+
+
+class ObservableGauge(_Observable, metrics.ObservableGauge):
+    """A value that each process observes, merged by the rule of its description."""
+

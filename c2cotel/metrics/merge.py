@@ -1,0 +1,357 @@
+"""All slabs of a run directory as one set of series.
+
+Reading takes no lock, so it cannot hang: the fold (:mod:`c2cotel.metrics.fold`) is opened first,
+then every slab that it does not list as a member. If another fold has taken its place meanwhile,
+or a slab has gone, the reading begins again.
+
+What ends with its process (up-down counters, gauges) is taken from the living slabs only.
+
+============================  =======  =============  ==============================================
+name                          kind     unit           what
+============================  =======  =============  ==============================================
+``c2c.metrics.processes``     gauge    {process}      living processes that count
+``c2c.metrics.series``        gauge    {series}       merged series
+``c2c.metrics.lost``          counter  {measurement}  measurements that found no room
+``c2c.metrics.overflowed``    counter  {measurement}  measurements beyond the limit on series
+``c2c.metrics.read.duration`` gauge    s              what reading and merging took
+============================  =======  =============  ==============================================
+"""
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from c2cotel.metrics import slab as slabs
+from c2cotel.metrics.instruments import OVERFLOW, Description, Kind, Scope
+from c2cotel.metrics.slab import MalformedSlabError
+from c2cotel.metrics.store import SeriesKey
+
+LOGGER = logging.getLogger(__name__)
+
+FOLD = "folded" + slabs.SUFFIX
+_ATTEMPTS = 20
+_SCOPE = Scope("c2cotel.metrics", "", "")
+_ITSELF: dict[str, tuple[Kind, str, str]] = {
+    "processes": ("gauge", "{process}", "Living processes that count."),
+    "series": ("gauge", "{series}", "Series of the merged metrics, but these."),
+    "lost": ("counter", "{measurement}", "Measurements that found no room for their series."),
+    "overflowed": ("counter", "{measurement}", "Measurements counted in an overflow series."),
+    "read.duration": ("gauge", "s", "How long reading and merging all processes took."),
+}
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One merged series.
+
+    Attributes:
+        key: Its attributes.
+        values: Of a histogram the buckets' counts and the sum; of a gauge value and time (s since
+            the epoch); else one number.
+        reading: Number of the reading that filled *values*; older ones are not to be shown.
+    """
+
+    key: SeriesKey
+    values: list[float]
+    reading: int = 0
+
+
+@dataclass(eq=False)
+class Family:
+    """All series of one instrument. *changes* counts the rows that came or went."""
+
+    description: Description
+    rows: dict[SeriesKey, Row] = field(default_factory=dict)
+    changes: int = 0
+
+
+@dataclass(slots=True)
+class _File:
+    """What is known of one slab from earlier readings: parsed once, as keys never change."""
+
+    parsed: int = 0
+    identity: tuple[int, int] = (0, 0)
+    members: frozenset[str] = frozenset()
+    families: dict[int, Family] = field(default_factory=dict)
+    series: list[tuple[Family, Row, int, int]] = field(default_factory=list)
+
+
+class Merge:
+    """Reads a run directory again and again, remembering what does not change.
+
+    *own* gives the slab of this process when that is no file; *max_series* bounds the series of
+    an instrument over all processes, as it does in each.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        max_series: int = 2000,
+        own: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        self.directory = directory
+        self.families: dict[Description, Family] = {}
+        self._own = own
+        self._max_series = max_series
+        self._files: dict[str, _File] = {}
+        self._reading = 1
+        self._itself = {
+            name: Family(
+                Description(kind, f"c2c.metrics.{name}", unit, text, _SCOPE, merge="sum"),
+                {(): Row((), [0.0, 0.0])},
+            )
+            for name, (kind, unit, text) in _ITSELF.items()
+        }
+        #: Names of the slabs that could not be read to their end.
+        self.unreadable: set[str] = set()
+
+    def read(self) -> list[tuple[Family, list[Row]]]:
+        """Every instrument with its series as they are now.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        begun = time.perf_counter()
+        self._reading += 1
+        images = list(self._images())
+        self._forget({name for name, _, _ in images})
+        headers = [self.add(name, data, living=living) for name, data, living in images]
+        rows = self.rows()
+        itself = {
+            "processes": float(sum(living for _, _, living in images)),
+            "series": float(sum(len(series) for _, series in rows)),
+            "lost": sum(header.lost for header in headers if header),
+            "overflowed": sum(header.overflowed for header in headers if header),
+            "read.duration": time.perf_counter() - begun,
+        }
+        for name, value in itself.items():
+            self._itself[name].rows[()].values[0] = value
+        return [*rows, *((f, list(f.rows.values())) for f in self._itself.values())]
+
+    def rows(self) -> list[tuple[Family, list[Row]]]:
+        """What the last reading found, in the order the instruments first appeared."""
+        return [
+            (family, rows)
+            for family in self.families.values()
+            if (rows := [row for row in family.rows.values() if row.reading == self._reading])
+        ]
+
+    def _images(self) -> Iterator[tuple[str, bytes, bool]]:
+        """Name, bytes and liveness of the fold and of every slab that it does not contain."""
+        if (own := self._own()) is not None:
+            yield "own", own, True
+        if self.directory is None:
+            return
+        for _ in range(_ATTEMPTS):
+            try:
+                images = self._consistent(self.directory)
+            except FileNotFoundError:
+                continue
+            if images is not None:
+                yield from images
+                return
+        raise OSError(f"{self.directory} changes faster than it can be read")
+
+    def _consistent(self, directory: Path) -> list[tuple[str, bytes, bool]] | None:
+        """The same, or ``None`` if another fold came in between."""
+        try:
+            fold = os.open(directory / FOLD, os.O_RDONLY)
+        except FileNotFoundError:
+            fold = None
+        try:
+            images = []
+            members: frozenset[str] = frozenset()
+            if fold is not None:
+                data = read_image(fold)
+                members = self.members(data)
+                images.append((FOLD, data, False))
+            for name in slab_names(directory):
+                if name not in members:
+                    images.append((name, *self._image(directory / name)))
+            # An open file keeps its inode, so another fold cannot have the same one.
+            return images if _inode(directory / FOLD) == _inode(fold) else None
+        finally:
+            if fold is not None:
+                os.close(fold)
+
+    def _image(self, path: Path) -> tuple[bytes, bool]:
+        """A slab's bytes, and whether its owner lives."""
+        descriptor = open_slab(path)
+        try:
+            # In this order: a process that ends in between is taken for living with all it counted.
+            living = slabs.owner_is_alive(descriptor)
+            return read_image(descriptor), living
+        except OSError as error:  # a directory or a pipe with a slab's name
+            self._complain(path.name, error)
+            return b"", False
+        finally:
+            os.close(descriptor)
+
+    def members(self, data: bytes) -> frozenset[str]:
+        """Names of the slabs whose numbers are in this fold."""
+        try:
+            header = slabs.read_header(data)
+            for record in slabs.read_records(data, header.used):
+                if record.instrument == slabs.MEMBERS:
+                    return frozenset(json.loads(record.key))
+        except ValueError as error:
+            self._complain(FOLD, error)
+        return frozenset()
+
+    def _forget(self, present: set[str]) -> None:
+        """Drop what only slabs that have gone had; the rows of dead processes among it."""
+        gone = self._files.keys() - present
+        for name in gone:
+            del self._files[name]
+        if gone:
+            kept = {id(row) for file in self._files.values() for _, row, _, _ in file.series}
+            for family in self.families.values():
+                absent = [key for key, row in family.rows.items() if id(row) not in kept]
+                for key in absent:
+                    del family.rows[key]
+                family.changes += len(absent)
+
+    def add(self, name: str, data: bytes, *, living: bool) -> slabs.Header | None:
+        """Add one slab's numbers to the rows; gives its header, or ``None`` if it has none."""
+        try:
+            header = slabs.read_header(data)
+        except MalformedSlabError as error:
+            self._complain(name, error)
+            return None
+        file = self._files.setdefault(name, _File())
+        if file.identity != (header.pid, header.created):
+            # A fold keeps its name when its content is another.
+            self._files[name] = file = _File(identity=(header.pid, header.created))
+        if file.parsed < header.used:
+            self._parse(name, file, data, header)
+        doubles = memoryview(data)[: header.used].cast("d").tolist()
+        reading = self._reading
+        for family, row, first, width in file.series:
+            if not living and family.description.ends_with_process:
+                continue
+            if width == 1:
+                value = doubles[first]
+                if row.reading == reading:
+                    row.values[0] += value
+                elif value == value:  # noqa: PLR0124 - NaN: an observable with no value now
+                    row.values[0] = value
+                    row.reading = reading
+            elif family.description.is_gauge:
+                _merge_gauge(family.description.merge, row, doubles[first : first + 2], reading)
+            elif row.reading == reading:
+                row.values = list(map(add, row.values, doubles[first : first + width]))
+            else:
+                row.values = doubles[first : first + width]
+                row.reading = reading
+        return header
+
+    def _parse(self, name: str, file: _File, data: bytes, header: slabs.Header) -> None:
+        try:
+            for record in slabs.read_records(data, header.used, file.parsed):
+                if record.instrument == 0:
+                    file.families[record.position] = self._family(record.key)
+                elif record.instrument != slabs.MEMBERS:
+                    family = file.families[record.instrument]
+                    row = self._row(family, _decode_series(record.key), header.pid)
+                    file.series.append((family, row, record.first, record.doubles))
+        except (ValueError, KeyError, TypeError) as error:
+            self._complain(name, error)
+        file.parsed = header.used
+
+    def _family(self, key: bytes) -> Family:
+        description = _decode_description(key)
+        return self.families.setdefault(description, Family(description))
+
+    def _row(self, family: Family, key: SeriesKey, pid: int) -> Row:
+        description = family.description
+        if description.is_gauge and description.merge == "pid" and "pid" not in dict(key):
+            key = tuple(sorted((*key, ("pid", pid))))
+        row = family.rows.get(key)
+        if row is None:
+            if len(family.rows) >= self._max_series and not description.is_gauge:
+                key = OVERFLOW
+            row = family.rows.get(key) or Row(key, [0.0] * description.doubles)
+            family.rows[key] = row
+            family.changes += 1
+        return row
+
+    def _complain(self, name: str, error: Exception) -> None:
+        if name not in self.unreadable:
+            self.unreadable.add(name)
+            LOGGER.warning(
+                "%s/%s is skipped from where it cannot be read: %r (said once). "
+                "The other processes are counted.",
+                self.directory,
+                name,
+                error,
+            )
+
+
+def _merge_gauge(rule: str, row: Row, new: list[float], reading: int) -> None:
+    value, at = new
+    if math.isnan(value):
+        return
+    if row.reading != reading:
+        row.values, row.reading = [value, at], reading
+    elif rule == "sum":
+        row.values = [row.values[0] + value, max(row.values[1], at)]
+    elif (
+        (rule == "min" and value < row.values[0])
+        or (rule == "max" and value > row.values[0])
+        or (rule == "last" and at >= row.values[1])
+    ):
+        row.values = [value, at]
+
+
+def slab_names(directory: Path) -> list[str]:
+    """The slabs by age, without the fold."""
+    return sorted(n for n in os.listdir(directory) if n.endswith(slabs.SUFFIX) and n != FOLD)
+
+
+def open_slab(path: Path) -> int:
+    """A descriptor; does not wait for a writer if *path* is a pipe."""
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def read_image(descriptor: int) -> bytes:
+    """The used part of a slab; of anything else enough to see that it is none."""
+    head = os.pread(descriptor, slabs.HEADER_SIZE, 0)
+    return os.pread(descriptor, slabs.read_used(head), 0)
+
+
+def _inode(file: Path | int | None) -> int | None:
+    if file is None:
+        return None
+    try:
+        return os.stat(file).st_ino  # noqa: PTH116 - a descriptor, too
+    except FileNotFoundError:
+        return None
+
+
+def _decode_description(key: bytes) -> Description:
+    kind, name, unit, text, scope, bounds, merge = json.loads(key)
+    scope_name, version, schema_url, attributes = scope
+    return Description(
+        kind,
+        name,
+        unit,
+        text,
+        Scope(scope_name, version, schema_url, _tuples(attributes)),
+        tuple(bounds),
+        merge,
+    )
+
+
+def _decode_series(key: bytes) -> SeriesKey:
+    return _tuples(json.loads(key))
+
+
+def _tuples(pairs: list[list[Any]]) -> SeriesKey:
+    return tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in pairs)

@@ -1,0 +1,92 @@
+"""What a scrape and a push send: the merged metrics of the whole group, from any of its processes."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from c2cotel.metrics.merge import Merge
+from c2cotel.metrics.provider import MeterProvider
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.resources import Resource
+
+    from c2cotel.metrics.exposition import Exposition
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds that one scrape waits for another one of the same process.
+_PATIENCE = 10.0
+
+
+class BusyError(RuntimeError):
+    """Another scrape of this process takes too long."""
+
+
+class Scraper:
+    """Collects for one process; safe to use from several threads, one at a time gets through."""
+
+    def __init__(
+        self, provider: MeterProvider, resource: Mapping[str, Any], prefix: str = ""
+    ) -> None:
+        self._provider = provider
+        self._resource = resource
+        self._prefix = prefix
+        self._exposition: Exposition | None = None
+        self._started = time.time_ns()
+        self.forget()
+        provider.store.register(self)
+
+    def forget(self) -> None:
+        """In a forked child: a lock that no other thread can hold."""
+        self._lock = threading.Lock()
+        store = self._provider.store
+        path = store.directory.path if store.directory else None
+        self._merge = Merge(path, store.max_series, store.private_image)
+
+    def expose(self, accept: str = "") -> tuple[bytes, str]:
+        """The text for a client that sends *accept*, and its content type.
+
+        Raises:
+            BusyError: try again later.
+            OSError: the run directory cannot be read.
+        """
+        # prometheus_client and the exporter's mapping cost only those who serve.
+        from c2cotel.metrics.exposition import OPENMETRICS, TEXT, Exposition
+
+        openmetrics = "application/openmetrics-text" in accept
+        with self._alone():
+            if self._exposition is None:
+                self._exposition = Exposition(self._prefix, self._resource)
+            self._provider.observe()
+            text = self._exposition.write(self._merge.read(), openmetrics=openmetrics)
+        return text.encode(), OPENMETRICS if openmetrics else TEXT
+
+    def metrics_data(self, resource: "Resource") -> "MetricsData":
+        """The same for an SDK reader.
+
+        Raises:
+            BusyError: try again later.
+            OSError: the run directory cannot be read.
+        """
+        from c2cotel.metrics.sdk import metrics_data
+
+        with self._alone():
+            self._provider.observe()
+            directory = self._provider.store.directory
+            started = directory.group.started if directory else self._started
+            return metrics_data(self._merge.read(), resource, started)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = self._lock
+        if not lock.acquire(timeout=_PATIENCE):
+            raise BusyError(f"another scrape of process {os.getpid()} is under way")
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,170 @@
+"""Who of the group serves, pushes and folds.
+
+One process at a time has the lock ``serve`` of the run directory: it listens on the Prometheus
+port, pushes over OTLP and folds the slabs of ended processes. The first process of the group takes
+it before anything is forked; when it ends, another takes over within a second. A forked process
+stands back as long as the one that forked it lives, because it may be recycled at any time.
+
+Each process has one thread that looks after this once a second, and writes what the observable
+instruments say into its slab. It starts with the process's first series, so a subprocess that
+measures nothing pays nothing.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from c2cotel.metrics.fold import Folder
+from c2cotel.metrics.provider import MeterProvider
+from c2cotel.metrics.scrape import Scraper
+from c2cotel.metrics.server import MetricsServer
+
+LOGGER = logging.getLogger(__name__)
+
+# Seconds.
+_TICK = 1.0
+_OBSERVE_EVERY = 5.0
+
+
+class Push(Protocol):
+    """Something that sends the metrics somewhere, from when it is started until it is stopped."""
+
+    def start(self) -> None: ...
+
+    def stop(self, timeout: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; *variable* is the setting to name when that does not work."""
+
+    host: str
+    port: int
+    variable: str = "C2C_PROMETHEUS_PORT"
+
+
+class Serving:
+    """This process's part in serving the group's metrics."""
+
+    def __init__(
+        self,
+        provider: MeterProvider,
+        scraper: Scraper,
+        address: Address | None = None,
+        make_push: Callable[[], Push | None] = lambda: None,
+    ) -> None:
+        self._provider = provider
+        self._scraper = scraper
+        self._address = address
+        self._make_push = make_push
+        self._directory = provider.store.directory
+        self._folder: Folder | None = None
+        self.server: MetricsServer | None = None
+        self._parent: int | None = None
+        self._reset()
+        provider.store.register(self)
+
+    def _reset(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._starting = threading.Lock()
+        self._leading = False
+        self._push: Push | None = None
+        self._refused = ""
+        self._observed = 0.0
+        self._failed = ""
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's port and thread to the parent."""
+        inherited, self.server = self.server, None
+        if inherited is not None:
+            inherited.abandon()
+        self._parent = os.getppid()
+        self._reset()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process serves for the group."""
+        return self._leading
+
+    def start(self) -> None:
+        """Start looking after it; does nothing if this process already does."""
+        with self._starting:
+            if self._thread is None and not self._stopped.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, name="c2cotel-keeper", daemon=True
+                )
+                self._thread.start()
+
+    def lead_now(self) -> None:
+        """Take the role at once if it is free: the first process, before it forks."""
+        self._tick()
+        self.start()
+
+    def stop(self, timeout: float) -> None:
+        """Observe and push a last time, within *timeout* seconds, and let go of the port."""
+        self._stopped.set()
+        self._provider.shutdown()
+        if self._push is not None:
+            self._push.stop(timeout)
+        if self.server is not None:
+            self.server.abandon()
+
+    def _run(self) -> None:
+        stopped = self._stopped
+        while not stopped.wait(_TICK):
+            try:
+                self._tick()
+            except Exception as error:
+                # This thread is the only one to fold and serve: it has to live.
+                if repr(error) != self._failed:
+                    self._failed = repr(error)
+                    LOGGER.exception("Looking after the metrics failed; trying again.")
+
+    def _tick(self) -> None:
+        if not self._leading and self._may_lead():
+            self._leading = self._directory is None or self._directory.hold("serve") is not None
+        if self._leading:
+            self._lead()
+        if time.monotonic() - self._observed > _OBSERVE_EVERY:
+            self._observed = time.monotonic()
+            self._provider.observe()
+
+    def _may_lead(self) -> bool:
+        """Not in a worker that its master may recycle. A process's parent changes when it ends."""
+        return self._parent is None or os.getppid() != self._parent
+
+    def _lead(self) -> None:
+        if self.server is None and self._address is not None:
+            self._listen(self._address)
+        if self._push is None:
+            self._push = self._make_push()
+            if self._push is not None:
+                self._push.start()
+        if self._directory is not None:
+            self._folder = self._folder or Folder(
+                self._directory, self._provider.store.max_series
+            )
+            self._folder.fold()
+
+    def _listen(self, address: Address) -> None:
+        try:
+            self.server = MetricsServer(address.host, address.port, self._scraper.expose)
+        except OSError as error:
+            if str(error) != self._refused:
+                self._refused = str(error)
+                LOGGER.warning(
+                    "%s = %d: cannot listen on %s: %s. The application goes on without it; "
+                    "trying again every second.",
+                    address.variable,
+                    address.port,
+                    address.host or "all interfaces",
+                    error.strerror or error,
+                )
+            return
+        self.server.start()
+        LOGGER.info("Metrics are served on port %d.", self.server.port)

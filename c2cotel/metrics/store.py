@@ -69,20 +69,16 @@ class _SameProcess:
 class Store:
     """This process's slab, and the series in it.
 
-    *on_open* is called, with the store locked, each time a slab has been opened: once a process.
+    Attributes:
+        on_open: Called, with the store locked, when a slab has been opened: once a process.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory | None,
-        max_series: int = 2000,
-        on_open: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, directory: RunDirectory | None, max_series: int = 2000) -> None:
         self.directory = directory
         self.max_series = max_series
         self.marker = _WipedOnFork()
         self.slab: Slab | None = None
-        self._on_open = on_open
+        self.on_open: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._renewals: dict[int, threading.Lock] = {}
         self._instruments: weakref.WeakSet[Forgetful] = weakref.WeakSet()
@@ -104,7 +100,7 @@ class Store:
             with self._lock:
                 if self.slab is None:
                     self.slab = self._open()
-                    self._on_open()
+                    self.on_open()
         return self.slab
 
     def _open(self) -> Slab:

@@ -1,0 +1,491 @@
+"""Receive what an application tells, and read what it shows.
+
+:class:`OtlpReceiver` is an OTLP/HTTP collector in this process, :class:`HangingCollector` one that
+never answers, :func:`scrape` reads a Prometheus page. What arrives is told in plain dataclasses.
+
+The receiver is written on http.server: oteltest's HTTP sink answers one request at a time,
+understands no compression, and does not say when its port is open.
+"""
+
+import contextlib
+import gzip
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from c2cotel_acceptance.utils import retry_timeout
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened during a span, at *time* (nanoseconds since 1970)."""
+
+    name: str
+    time: int
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span; ids are hexadecimal, times nanoseconds since 1970, *status* UNSET, OK or ERROR."""
+
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent: str | None
+    start: int
+    end: int
+    attributes: Attributes
+    resource: Attributes
+    scope: str
+    status: str
+    status_message: str
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """A log record; the ids are None outside a span."""
+
+    body: Any
+    severity: str
+    trace_id: str | None
+    span_id: str | None
+    attributes: Attributes
+    resource: Attributes
+    scope: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A data point of a metric.
+
+    *kind* is ``sum``, ``gauge`` or ``histogram``. A histogram's *value* is its sum, and *count*
+    how many measurements are in it; *temporality* is ``CUMULATIVE``, ``DELTA``, or empty.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    value: float
+    count: int | None
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
+    attributes: Attributes
+    resource: Attributes
+    scope: str
+    temporality: str
+    start: int
+    time: int
+
+
+class OtlpReceiver:
+    """A collector for OTLP over HTTP with protobuf, on a free port of localhost.
+
+    It starts with the ``with``. Safe to read while telemetry arrives: each property gives what
+    has come so far. *status* and *delay* (seconds) make it a bad collector.
+    """
+
+    def __init__(self, *, status: int = 200, delay: float = 0.0, port: int = 0) -> None:
+        self.status = status
+        self.delay = delay
+        self.requests: Counter[str] = Counter()
+        self.errors: list[str] = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._spans: list[Span] = []
+        self._logs: list[LogRecord] = []
+        self._points: list[Point] = []
+        self._server = _Server(("127.0.0.1", port), self)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """For ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def spans(self) -> list[Span]:
+        """Every span so far, in the order of arrival."""
+        with self._lock:
+            return list(self._spans)
+
+    @property
+    def logs(self) -> list[LogRecord]:
+        """Every log record so far, in the order of arrival."""
+        with self._lock:
+            return list(self._logs)
+
+    @property
+    def points(self) -> list[Point]:
+        """Every data point of every export so far: a cumulative series comes again and again."""
+        with self._lock:
+            return list(self._points)
+
+    def server_spans(self) -> list[Span]:
+        """The spans of requests served."""
+        return [span for span in self.spans if span.kind == "SERVER"]
+
+    def wait(
+        self, condition: Callable[["OtlpReceiver"], Any], timeout: float = 15
+    ) -> "OtlpReceiver":
+        """Wait until *condition* of this receiver is true.
+
+        Raises:
+            TimeoutError: it was not within *timeout* seconds; the text has what did arrive.
+        """
+        try:
+            retry_timeout(lambda: condition(self), timeout, interval=0.05)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; arrived: {self}") from error
+        return self
+
+    def clear(self) -> None:
+        """Forget what has arrived."""
+        with self._lock:
+            for kept in (self._spans, self._logs, self._points, self.errors):
+                kept.clear()
+            self.requests.clear()
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.spans)} spans, {len(self.logs)} log records, {len(self.points)} points, "
+            f"requests {dict(self.requests)}, errors {self.errors}"
+        )
+
+    def receive(self, path: str, body: bytes) -> int:
+        """Take one export; return the HTTP status for it."""
+        self._stopped.wait(self.delay)
+        with self._lock:
+            self.requests[path] += 1
+            if self.status != requests.codes.ok:
+                return self.status
+            try:
+                match path:
+                    case "/v1/traces":
+                        self._spans += _spans(ExportTraceServiceRequest.FromString(body))
+                    case "/v1/logs":
+                        self._logs += _logs(ExportLogsServiceRequest.FromString(body))
+                    case "/v1/metrics":
+                        self._points += _points(ExportMetricsServiceRequest.FromString(body))
+                    case _:
+                        self.errors.append(f"{path}: no such path")
+                        return 404
+            except DecodeError as error:
+                self.errors.append(f"{path}: {error}")
+                return 400
+            return 200
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.close_connections()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # so that closing waits for them, once their connections are closed
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
+        super().__init__(address, _Handler)
+        self.receiver = receiver
+        self.connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed breaks its connection: tests do that on purpose."""
+
+    def close_connections(self) -> None:
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        status = self.server.receiver.receive(self.path, body)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")  # an empty message: everything is accepted
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
+        """Silent: a test's output is the application's."""
+
+
+class HangingCollector:
+    """Accepts every connection, reads nothing, answers nothing, from ``with`` to its end."""
+
+    def __init__(self) -> None:
+        self.connections: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    @property
+    def endpoint(self) -> str:
+        """For ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # that is how closing the listener ends the thread
+            while True:
+                self.connections.append(self._listener.accept()[0])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # close alone does not wake accept()
+        self._thread.join()
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+
+
+# From protobuf to dataclasses
+
+
+def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for group in request.resource_spans:
+        resource = _attributes(group.resource.attributes)
+        for scope in group.scope_spans:
+            for span in scope.spans:
+                yield Span(
+                    name=span.name,
+                    kind=_short(trace_pb2.Span.SpanKind.Name(span.kind), "SPAN_KIND_"),
+                    trace_id=span.trace_id.hex(),
+                    span_id=span.span_id.hex(),
+                    parent=span.parent_span_id.hex() or None,
+                    start=span.start_time_unix_nano,
+                    end=span.end_time_unix_nano,
+                    attributes=_attributes(span.attributes),
+                    resource=resource,
+                    scope=scope.scope.name,
+                    status=_short(
+                        trace_pb2.Status.StatusCode.Name(span.status.code), "STATUS_CODE_"
+                    ),
+                    status_message=span.status.message,
+                    events=tuple(
+                        Event(event.name, event.time_unix_nano, _attributes(event.attributes))
+                        for event in span.events
+                    ),
+                )
+
+
+def _logs(request: ExportLogsServiceRequest) -> Iterator[LogRecord]:
+    for group in request.resource_logs:
+        resource = _attributes(group.resource.attributes)
+        for scope in group.scope_logs:
+            for record in scope.log_records:
+                yield LogRecord(
+                    body=_value(record.body),
+                    severity=record.severity_text,
+                    trace_id=record.trace_id.hex() or None,
+                    span_id=record.span_id.hex() or None,
+                    attributes=_attributes(record.attributes),
+                    resource=resource,
+                    scope=scope.scope.name,
+                )
+
+
+def _points(request: ExportMetricsServiceRequest) -> Iterator[Point]:
+    for group in request.resource_metrics:
+        resource = _attributes(group.resource.attributes)
+        for scope in group.scope_metrics:
+            for metric in scope.metrics:
+                kind = metric.WhichOneof("data") or ""
+                data = getattr(metric, kind)
+                for point in data.data_points:
+                    yield _point(metric, kind, data, point, resource, scope.scope.name)
+
+
+def _point(  # noqa: PLR0913, PLR0917 - one level of the protobuf tree each
+    metric: metrics_pb2.Metric,
+    kind: str,
+    data: Any,
+    point: Any,
+    resource: Attributes,
+    scope: str,
+) -> Point:
+    is_histogram = kind == "histogram"
+    temporality = (
+        ""
+        if kind == "gauge"
+        else metrics_pb2.AggregationTemporality.Name(data.aggregation_temporality)
+    )
+    return Point(
+        name=metric.name,
+        kind=kind,
+        unit=metric.unit,
+        value=point.sum if is_histogram else getattr(point, point.WhichOneof("value")),
+        count=point.count if is_histogram else None,
+        bounds=tuple(point.explicit_bounds) if is_histogram else (),
+        buckets=tuple(point.bucket_counts) if is_histogram else (),
+        attributes=_attributes(point.attributes),
+        resource=resource,
+        scope=scope,
+        temporality=_short(temporality, "AGGREGATION_TEMPORALITY_"),
+        start=point.start_time_unix_nano,
+        time=point.time_unix_nano,
+    )
+
+
+def _short(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix)
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> Any:
+    match value.WhichOneof("value"):
+        case None:
+            return None
+        case "array_value":
+            return [_value(item) for item in value.array_value.values]
+        case "kvlist_value":
+            return _attributes(value.kvlist_value.values)
+        case simple:
+            return getattr(value, simple)
+
+
+# Prometheus pages
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a scrape."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """A page of metrics, read."""
+
+    text: str
+    samples: tuple[Sample, ...]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over the series of *name* that have these *labels*; 0 when there is none."""
+        return sum(
+            sample.value
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """The sums over the series of *name*, for each combination of values of *labels*."""
+        totals: dict[tuple[str, ...], float] = {}
+        for sample in self.samples:
+            if sample.name == name:
+                key = tuple(sample.labels.get(label, "") for label in labels)
+                totals[key] = totals.get(key, 0.0) + sample.value
+        return totals
+
+
+def scrape(url: str, *, openmetrics: bool = False, timeout: float = 10) -> Scrape:
+    """Read a page of metrics as Prometheus would.
+
+    Raises:
+        ValueError: it is not what the format, text or OpenMetrics, asks for.
+        requests.HTTPError: the answer is not 200.
+    """
+    accept = "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain"
+    response = requests.get(url, headers={"Accept": accept}, timeout=timeout)
+    response.raise_for_status()
+    response.encoding = "utf-8"
+    return parse(response.text, openmetrics=openmetrics)
+
+
+def parse(text: str, *, openmetrics: bool = False) -> Scrape:
+    """Read *text* with prometheus_client's parser of its format."""
+    if openmetrics:
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families
+    else:
+        from prometheus_client.parser import text_string_to_metric_families
+    read: Callable[[str], Iterable[Any]] = text_string_to_metric_families
+    samples = tuple(
+        Sample(sample.name, dict(sample.labels), sample.value)
+        for family in read(text)
+        for sample in family.samples
+    )
+    return Scrape(text, samples)
+
+
+@contextlib.contextmanager
+def watch(url: str, name: str, interval: float = 0.05) -> Iterator[list[float]]:
+    """Scrape *url* every *interval* seconds meanwhile; give the totals of *name*, in order.
+
+    A scrape that nobody answers is left out: only what is told can go backwards.
+    """
+    totals: list[float] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(interval):
+            with contextlib.suppress(requests.RequestException):
+                totals.append(scrape(url).total(name))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield totals
+    finally:
+        ended.set()
+        thread.join()

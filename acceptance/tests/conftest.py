@@ -1,0 +1,235 @@
+"""The example application in gunicorn, with real servers around it.
+
+``serve`` starts it and ends it with the test::
+
+    def test_every_request_is_counted(serve):
+        service = serve("--preload", workers=4)
+        traffic = service.send(Call("/api/ping", route="/api/ping"), count=1000)
+        assert service.scrape().total("http_server_request_duration_seconds_count") == traffic.total
+
+It sees no ``C2C_*`` nor ``OTEL_*`` variable of the person who runs the tests.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from c2cotel_acceptance import servers, telemetry
+from c2cotel_acceptance.processes import MissingError, Process, script
+from c2cotel_acceptance.traffic import Call, Traffic, send
+
+APP = Path(__file__).parents[1] / "app"
+DURATION = "http_server_request_duration_seconds_count"
+_OURS = ("C2C_", "OTEL_", "GUNICORN_", "LOG_", "GIT_HASH")
+
+
+def clean_environ(**more: str) -> dict[str, str]:
+    """Our environment without what configures c2cotel or gunicorn, and with *more*."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+    return {**kept, **more}
+
+
+@dataclass
+class Service:
+    """The example, being served."""
+
+    process: Process
+    url: str
+    metrics_port: int | None
+    log: Path
+    env: dict[str, str] = field(repr=False)
+
+    def send(self, *calls: Call, count: int | None = None, **how: object) -> Traffic:
+        """Send *calls*, *count* in all, as :func:`c2cotel_acceptance.traffic.send` does."""
+        return send(self.url, calls, count, **how)
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    def scrape(self, **how: bool) -> telemetry.Scrape:
+        return telemetry.scrape(self.metrics_url, **how)
+
+    def counted(self) -> dict[tuple[str, int], int]:
+        """Requests by route and status, as the scrape has them."""
+        by = self.scrape().by(DURATION, "http_route", "http_response_status_code")
+        return {(route, int(status)): int(count) for (route, status), count in by.items()}
+
+    def watched(self) -> contextlib.AbstractContextManager[list[float]]:
+        """``with service.watched() as totals``: the requests counted, scraped all the while."""
+        return telemetry.watch(self.metrics_url, DURATION)
+
+    def workers(self) -> list[int]:
+        return self.process.children()
+
+    def output(self) -> str:
+        return self.process.output()
+
+
+Serve = Callable[..., Service]
+
+
+def _missing(error: MissingError) -> None:
+    """Skip for want of a program; in CI nothing may be skipped."""
+    if os.environ.get("CI"):
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[servers.Postgres]:
+    """A PostgreSQL with the example's database in it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(servers.postgres())
+        except MissingError as error:
+            _missing(error)
+        migrate(server.url)
+        yield server
+
+
+def migrate(url: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=APP,
+        env=clean_environ(SQLALCHEMY_URL=url),
+        check=True,
+    )
+
+
+@pytest.fixture
+def small_tmpfs(tmp_path) -> Iterator[Callable[[str], Path]]:
+    """``small_tmpfs("256k")``: a folder in memory that holds no more than that. Needs root."""
+    with contextlib.ExitStack() as stack:
+
+        def mount(size: str) -> Path:
+            folder = tmp_path / f"tmpfs-{size}"
+            folder.mkdir()
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                pytest.skip(f"A tmpfs cannot be mounted here, run this as root: {done.stderr}")
+            stack.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+            return folder
+
+        yield mount
+
+
+@pytest.fixture
+def otlp() -> Iterator[telemetry.OtlpReceiver]:
+    with telemetry.OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def hanging_collector() -> Iterator[telemetry.HangingCollector]:
+    with telemetry.HangingCollector() as collector:
+        yield collector
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Callable[..., servers.Prometheus]]:
+    """``prometheus(service, …)`` starts one that scrapes these services every second."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*services: Service) -> servers.Prometheus:
+            targets = [f"127.0.0.1:{service.metrics_port}" for service in services]
+            try:
+                return stack.enter_context(servers.prometheus(targets))
+            except MissingError as error:
+                _missing(error)
+                raise
+
+        yield start
+
+
+@pytest.fixture
+def serve(postgres, tmp_path) -> Iterator[Serve]:
+    """``serve(*options, workers=4, otlp=None, ini="production.ini", instrument=True, env={})``.
+
+    Starts gunicorn with *options* and waits until it answers. *otlp* is a receiver (anything with
+    an ``endpoint``) for traces, logs and metrics. ``scraped=False`` leaves out the metrics' port;
+    ``wait=False`` does not wait.
+    """
+    with contextlib.ExitStack() as stack:
+        started = []
+
+        def start(  # noqa: PLR0913 - the ways a service differs, by keyword
+            *options: str,
+            workers: int = 4,
+            otlp: telemetry.OtlpReceiver | telemetry.HangingCollector | None = None,
+            ini: str = "production.ini",
+            instrument: bool = True,
+            scraped: bool = True,
+            env: dict[str, str] | None = None,
+            wait: bool = True,
+        ) -> Service:
+            metrics_port = servers.free_port() if scraped else None
+            environ = _environ(postgres.url, metrics_port, otlp, env or {})
+            log = tmp_path / f"gunicorn-{len(started)}.log"
+            arguments = ["--paste", ini, "-w", str(workers), *options]
+            gunicorn = servers.Gunicorn(
+                arguments, instrument=instrument, log=log, env=environ, cwd=APP
+            )
+            stack.enter_context(gunicorn)
+            if wait:
+                gunicorn.wait_url(f"{gunicorn.url}/api/ping")
+            service = Service(gunicorn, gunicorn.url, metrics_port, log, environ)
+            started.append(service)
+            return service
+
+        yield start
+
+
+@pytest.fixture
+def serve_alone(postgres, tmp_path) -> Iterator[Serve]:
+    """``serve_alone(server="waitress", otlp=None, env={})``: one process, by pserve."""
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            *,
+            otlp: telemetry.OtlpReceiver | None = None,
+            instrument: bool = True,
+            env: dict[str, str] | None = None,
+        ) -> Service:
+            port, metrics_port = servers.free_port(), servers.free_port()
+            environ = _environ(postgres.url, metrics_port, otlp, env or {})
+            ini = tmp_path / "alone.ini"
+            ini.write_text(
+                f"[app:main]\nuse = config:{APP}/production.ini\n\n"
+                f"[server:main]\nuse = egg:waitress#main\nlisten = 127.0.0.1:{port}\n"
+            )
+            environ["PYTHONPATH"] = str(APP)
+            wrapper = [script("opentelemetry-instrument")] if instrument else []
+            log = tmp_path / "pserve.log"
+            argv = [*wrapper, script("pserve"), str(ini)]
+            process = stack.enter_context(Process(argv, log=log, env=environ, cwd=APP))
+            url = f"http://127.0.0.1:{port}"
+            process.wait_url(f"{url}/api/ping")
+            return Service(process, url, metrics_port, log, environ)
+
+        yield start
+
+
+def _environ(
+    database: str,
+    metrics_port: int | None,
+    otlp: telemetry.OtlpReceiver | telemetry.HangingCollector | None,
+    more: dict[str, str],
+) -> dict[str, str]:
+    environ = clean_environ(SQLALCHEMY_URL=database, OTEL_SERVICE_NAME="example")
+    if metrics_port is not None:
+        environ |= {"C2C_PROMETHEUS_PORT": str(metrics_port), "C2C_PROMETHEUS_HOST": "127.0.0.1"}
+    if otlp is not None:
+        environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp.endpoint
+    return environ | more

@@ -1,0 +1,214 @@
+"""What ``opentelemetry-instrument`` loads, and the one way in for everybody else.
+
+OpenTelemetry calls, once a process and before the application is imported: distro, configurator,
+instrumentors. It swallows every exception on the way and runs the application blind; so nothing
+here lets one out, and what is off is said in one line on stderr.
+
+===========  ======================================================================================
+propagators  tracecontext, baggage and request id, if ``OTEL_PROPAGATORS`` is not set
+traces       to the exporters of ``OTEL_TRACES_EXPORTER``; unset: OTLP if there is an endpoint
+logs         likewise with ``OTEL_LOGS_EXPORTER``
+metrics      always on the shared store; scraped, pushed or both, see :mod:`c2cotel.metrics`
+===========  ======================================================================================
+"""
+
+import atexit
+import os
+import re
+from collections.abc import Mapping, MutableMapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from c2cotel_instrumentation.request_id import (
+    DEFAULT_HEADERS,
+    RequestIdPropagator,
+    RequestIdResponsePropagator,
+)
+from opentelemetry import metrics
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # no __all__
+from opentelemetry.instrumentation.propagators import (
+    get_global_response_propagator,
+    set_global_response_propagator,
+)
+from opentelemetry.propagate import set_global_textmap
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from c2cotel.otel.exit import Exit
+from c2cotel.otel.telemetry import Part, Telemetry, complain
+from c2cotel.settings import Settings, load
+
+# The old names are still the default of contrib's instrumentors:
+# https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
+_ENVIRONMENT = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"}
+_OURS = "c2cotel_instrumentation."
+
+
+class C2cDistro(BaseDistro):  # type: ignore[misc]  # the base is untyped
+    """This distribution in this process: OpenTelemetry keeps one instance of it."""
+
+    telemetry: Telemetry | None = None
+
+    def _configure(self, **_: Any) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Instrument one library; ours takes the place of contrib's of the same name."""
+        telemetry = set_up()
+        telemetry.instrumented = True
+        if entry_point.name in _our_names() and not entry_point.value.startswith(_OURS):
+            return
+        options = _options(entry_point.name, telemetry.settings)
+        name = f"instrumentor {entry_point.name}"
+        telemetry.attempt(name, lambda: _instrument(entry_point, name, {**kwargs, **options}))
+
+
+class C2cConfigurator:
+    """Sets up the providers."""
+
+    def configure(self, **_: Any) -> None:
+        set_up()
+
+
+def set_up(
+    environ: MutableMapping[str, str] | None = None, ini: Mapping[str, Any] | None = None
+) -> Telemetry:
+    """Set up the telemetry of this process, if nobody has yet; never raises.
+
+    *environ* is the process's own environment: what libraries read later and child processes
+    inherit is written there. The settings of an application come too late for most parts; what
+    can still follow its *ini* does: the headers of the request id.
+    """
+    distro = C2cDistro()
+    environ = os.environ if environ is None else environ
+    loaded = load(environ, ini)
+    if distro.telemetry is None:
+        distro._configure()  # noqa: SLF001 - same module
+        for problem in loaded.problems:
+            if problem.telemetry:
+                complain(str(problem))
+        distro.telemetry = _set_up(environ, loaded.settings)
+    elif ini is not None:
+        _set_propagators(environ, loaded.settings)
+    return distro.telemetry
+
+
+def instrument() -> Telemetry:
+    """Load the instrumentors, if ``opentelemetry-instrument`` has not; never raises."""
+    telemetry = set_up()
+    if not telemetry.instrumented:
+        telemetry.instrumented = True
+        from opentelemetry.instrumentation.auto_instrumentation._load import _load_instrumentors
+
+        telemetry.attempt("instrumentors", lambda: _load_all(_load_instrumentors))
+    return telemetry
+
+
+def _load_all(load_instrumentors: Any) -> Part:
+    load_instrumentors(C2cDistro())
+    return Part("instrumentors", "on", "loaded by the application")
+
+
+def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
+    telemetry = Telemetry(settings, Exit(settings.exit.timeout))
+    telemetry.attempt("propagators", lambda: _set_propagators(environ, settings))
+    if settings.otel.disabled:
+        telemetry.attempt("metrics", _disabled)
+        telemetry.parts += [Part(name, "off", "OTEL_SDK_DISABLED") for name in ("traces", "logs")]
+        return telemetry
+    if environ.get("OTEL_CONFIG_FILE"):
+        complain("OTEL_CONFIG_FILE is not read: set the OTEL_* and C2C_* variables instead.")
+    # Metrics first: the SDK's processors make instruments.
+    telemetry.attempt("resource", lambda: _set_resource(telemetry))
+    telemetry.attempt("metrics", lambda: _metrics(telemetry, environ))
+    telemetry.attempt("traces", lambda: _traces(telemetry, environ))
+    telemetry.attempt("logs", lambda: _logs(telemetry))
+    atexit.register(telemetry.exit.run)
+    return telemetry
+
+
+# The SDK is imported by these, not before: a disabled one costs nothing.
+
+
+def _set_resource(telemetry: Telemetry) -> Part:
+    from c2cotel.otel.resource import process_resource
+
+    telemetry.resource = process_resource(telemetry.settings)
+    return Part("resource", "on", str(telemetry.resource.attributes["service.name"]))
+
+
+def _metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> Part:
+    from c2cotel.otel.metrics import set_up_metrics
+
+    return set_up_metrics(telemetry, environ)
+
+
+def _traces(telemetry: Telemetry, environ: MutableMapping[str, str]) -> Part:
+    from c2cotel.otel.traces import set_up_traces
+
+    return set_up_traces(telemetry, environ)
+
+
+def _logs(telemetry: Telemetry) -> Part:
+    from c2cotel.otel.logs import set_up_logs
+
+    return set_up_logs(telemetry)
+
+
+def _disabled() -> Part:
+    metrics.set_meter_provider(metrics.NoOpMeterProvider())
+    return Part("metrics", "off", "OTEL_SDK_DISABLED")
+
+
+def _set_propagators(environ: Mapping[str, str], settings: Settings) -> Part:
+    if settings.request_id.response and get_global_response_propagator() is None:  # type: ignore[no-untyped-call]  # theirs
+        set_global_response_propagator(RequestIdResponsePropagator())  # type: ignore[no-untyped-call]  # theirs
+    if chosen := environ.get("OTEL_PROPAGATORS"):
+        return Part("propagators", "on", f"OTEL_PROPAGATORS = {chosen}")
+    extra = (settings.request_id.header,) if settings.request_id.header else ()
+    set_global_textmap(
+        CompositePropagator(
+            [
+                TraceContextTextMapPropagator(),
+                W3CBaggagePropagator(),
+                RequestIdPropagator((*extra, *DEFAULT_HEADERS)),
+            ]
+        )
+    )
+    return Part("propagators", "on", "tracecontext, baggage, request id")
+
+
+def _our_names() -> set[str]:
+    return {
+        entry_point.name
+        for entry_point in entry_points(group="opentelemetry_instrumentor")
+        if entry_point.value.startswith(_OURS)
+    }
+
+
+def _options(name: str, settings: Settings) -> dict[str, Any]:
+    """The keyword arguments of an instrumentor that come from settings."""
+    if name != "pyramid":
+        return {}
+    chosen = settings.instrumentation
+    excluded = chosen.excluded_urls
+    if excluded is None:
+        # Probes ask every few seconds, and nobody looks at their traces.
+        excluded = (rf"{re.escape(settings.base_path)}/(health|health_check|ping|metrics)(/|\?|$)",)
+    return {
+        "excluded_urls": excluded,
+        "captured_request_headers": chosen.capture_request_headers,
+        "captured_response_headers": chosen.capture_response_headers,
+        "sanitized_headers": chosen.sanitize_fields,
+    }
+
+
+def _instrument(entry_point: EntryPoint, name: str, options: dict[str, Any]) -> Part:
+    try:
+        instrumentor = entry_point.load()()
+    except ModuleNotFoundError as error:
+        return Part(name, "off", str(error))
+    instrumentor.instrument(**options)
+    return Part(name, "on", entry_point.value.partition(":")[0])

@@ -1,0 +1,66 @@
+"""The push of the merged metrics, from the serving process only."""
+
+import logging
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from c2cotel.metrics.scrape import Scraper
+from c2cotel.metrics.sdk import attach
+from c2cotel.otel.exporters import find_exporter
+
+LOGGER = logging.getLogger(__name__)
+
+
+class MetricsPush:
+    """Collects and exports every *interval* seconds, in a thread that no fork inherits.
+
+    *exporters* are their names; they are made in that thread, when there is something to send.
+    """
+
+    def __init__(
+        self,
+        scraper: Scraper,
+        exporters: Sequence[str],
+        target: Mapping[str, Any],
+        interval: float,
+    ) -> None:
+        self._scraper = scraper
+        self._exporters = exporters
+        self._resource = Resource(target)
+        self._interval = interval
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="c2cotel-push", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Push a last time, for at most *timeout* seconds."""
+        self._stopped.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        readers: list[MetricReader] = []
+        while True:
+            ending = self._stopped.wait(self._interval)
+            try:
+                readers = readers or [self._reader(name) for name in self._exporters]
+                for reader in readers:
+                    reader.collect()
+            except Exception:
+                # The next one may work; the thread has to live until then.
+                LOGGER.exception("The metrics could not be pushed.")
+            if ending:
+                return
+
+    def _reader(self, name: str) -> MetricReader:
+        exporter = find_exporter("metrics", name).load()()
+        # With an interval of its own the reader would start a thread in every forked worker.
+        reader = PeriodicExportingMetricReader(exporter, math.inf)
+        attach(reader, lambda: self._scraper.metrics_data(self._resource))
+        return reader

@@ -1,0 +1,512 @@
+"""Every setting of c2cotel: its type, its default and what it does.
+
+The environment wins over the ini file, and that over the default; how names follow from the place
+in the tree, and what a field may say besides, is told in :mod:`c2cotel.schema`. A new setting is a
+new field here; the README's table is what ``c2cotel settings --markdown`` prints.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from c2cotel import schema
+from c2cotel.schema import (
+    MASK,
+    Problem,
+    Secret,
+    Section,
+    SettingsError,
+    without_password,
+)
+
+__all__ = [
+    "Loaded",
+    "Problem",
+    "Row",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "load",
+    "markdown_table",
+    "rows",
+    "without_password",
+]
+
+GaugeRule: TypeAlias = Literal["pid", "sum", "min", "max", "last"]
+Level: TypeAlias = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+
+
+def _path(text: str) -> str:
+    if re.search(r"[\s?#{}*]", text):
+        raise ValueError("not a path")
+    path = "/".join(filter(None, text.split("/")))
+    return f"/{path}" if path else ""
+
+
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+        raise ValueError("not the name of a header")
+    return text
+
+
+def _metric_prefix(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z_:][A-Za-z0-9_:.]*)?", text):
+        raise ValueError("not the beginning of a metric's name")
+    return text
+
+
+def _url(text: str) -> str:
+    if not re.match(r"(?i)https?://[^\s/?#]", text):
+        raise ValueError("not an http or https URL")
+    return text
+
+
+def _regex(text: str) -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as FutureWarning: it works today
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a list of regular expressions ({error})") from None
+    return text
+
+
+class RequestId(Section, frozen=True, kw_only=True):
+    """The id that a request has on its way through all services."""
+
+    header: Annotated[
+        str | None,
+        Meta(
+            description="Header that is looked at first for the request id, "
+            "before `X-Request-ID` and the other usual ones, and sent on with outgoing requests.",
+            examples=["X-My-Request-ID"],
+            extra={"read": _header},
+        ),
+    ] = None
+    response: Annotated[
+        bool, Meta(description="Send the request id back to the client, as `X-Request-ID`.")
+    ] = True
+
+
+class Prometheus(Section, frozen=True, kw_only=True):
+    """The scrape: on a port of its own, on a route of the application, or both."""
+
+    telemetry: ClassVar[bool] = True
+
+    port: Annotated[
+        Port | None,
+        Meta(
+            description="Port on which all processes together are scraped, 0 for any free one; "
+            "no server when unset.",
+            examples=[9090],
+            extra={"ini": None},
+        ),
+    ] = None
+    host: Annotated[
+        str,
+        Meta(
+            description="Address on which that port is opened, all interfaces when empty.",
+            extra={"ini": None},
+        ),
+    ] = ""
+    prefix: Annotated[
+        str,
+        Meta(
+            description="Text put before the name of every scraped metric.",
+            examples=["myapp"],
+            extra={"ini": None, "read": _metric_prefix},
+        ),
+    ] = ""
+    view_enabled: Annotated[
+        bool,
+        Meta(
+            description="Serve the same scrape as a view, `{base_path}/metrics`.",
+            extra={"ini": "c2c.prometheus.view_enabled", "telemetry": False},
+        ),
+    ] = False
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """The store that all processes of a service count in, see :mod:`c2cotel.metrics`."""
+
+    telemetry: ClassVar[bool] = True
+
+    run_dir: Annotated[
+        str | None,
+        Meta(
+            description="Directory shared by all processes of one service; "
+            "the first process makes one when unset.",
+            extra={"env": "C2C_RUN_DIR"},
+        ),
+    ] = None
+    max_series: Annotated[
+        int,
+        Meta(
+            description="Attribute sets kept for one instrument; "
+            "what comes after is counted together, with `otel.metric.overflow` = true.",
+            ge=1,
+            le=1_000_000,
+            examples=[2000],
+            extra={"ini": "c2c.metrics.max_series"},
+        ),
+    ] = 2000
+    gauge_merge: Annotated[
+        Mapping[str, GaugeRule],
+        Meta(
+            description="How the processes' values of a gauge become one, as `name=rule,…`: "
+            "`pid` (one series a process), `sum`, `min`, `max` or `last`.",
+            examples=["myapp.queue.size=sum,myapp.age=max"],
+            extra={"ini": "c2c.metrics.gauge_merge"},
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+class Exit(Section, frozen=True, kw_only=True):
+    """The end of a process."""
+
+    telemetry: ClassVar[bool] = True
+
+    timeout: Annotated[
+        float,
+        Meta(
+            description="Seconds that the end of a process may take to send its last spans, "
+            "metrics and logs, all together.",
+            gt=0,
+            le=3600,
+            examples=[5],
+        ),
+    ] = 5.0
+
+
+class Service(Section, frozen=True, kw_only=True):
+    """What runs here."""
+
+    git_hash: Annotated[
+        str | None,
+        Meta(
+            description="Commit that the application was built from, its `service.version`.",
+            extra={"env": "GIT_HASH", "ini": "c2c.git_hash"},
+        ),
+    ] = None
+    versions_file: Annotated[
+        str,
+        Meta(
+            description="File of versions written by `c2cotel genversion`.",
+            extra={"env": "C2C_VERSIONS_FILE", "ini": "c2c.versions_file"},
+        ),
+    ] = "/app/versions.json"
+
+
+class Logging(Section, frozen=True, kw_only=True):
+    """Logs of processes without a logging configuration of their own."""
+
+    type: Annotated[
+        Literal["console", "json"],
+        Meta(
+            description="Form of the log lines: `console` for people, `json` for machines.",
+            extra={"env": "LOG_TYPE"},
+        ),
+    ] = "console"
+    level: Annotated[
+        Level, Meta(description="Level of the root logger.", extra={"env": "LOG_LEVEL"})
+    ] = "INFO"
+
+
+class Gunicorn(Section, frozen=True, kw_only=True):
+    """Defaults of ``gunicorn -c python:c2cotel.gunicorn``."""
+
+    workers: Annotated[
+        int,
+        Meta(
+            description="Worker processes.",
+            ge=1,
+            le=1000,
+            examples=[2],
+            extra={"env": "GUNICORN_WORKERS"},
+        ),
+    ] = 2
+    threads: Annotated[
+        int,
+        Meta(
+            description="Threads of each worker.",
+            ge=1,
+            le=1000,
+            examples=[10],
+            extra={"env": "GUNICORN_THREADS"},
+        ),
+    ] = 10
+    log_level: Annotated[
+        Level,
+        Meta(description="Level of gunicorn's own logs.", extra={"env": "GUNICORN_LOG_LEVEL"}),
+    ] = "INFO"
+
+
+class Otel(Section, frozen=True, kw_only=True):
+    """OpenTelemetry's own variables, as far as c2cotel decides by them."""
+
+    telemetry: ClassVar[bool] = True
+
+    disabled: Annotated[
+        bool,
+        Meta(
+            description="Make no spans, metrics and OTLP logs; request ids go on.",
+            extra={"env": "OTEL_SDK_DISABLED"},
+        ),
+    ] = False
+    traces_exporter: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Exporters of spans; when unset `otlp` if there is an endpoint, else none.",
+            extra={"env": "OTEL_TRACES_EXPORTER"},
+        ),
+    ] = None
+    metrics_exporter: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Exporters of metrics; when unset `otlp` if there is an endpoint. "
+            "`prometheus` is the same server as `C2C_PROMETHEUS_PORT`.",
+            extra={"env": "OTEL_METRICS_EXPORTER"},
+        ),
+    ] = None
+    logs_exporter: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Exporters of logs; when unset `otlp` if there is an endpoint, else none.",
+            extra={"env": "OTEL_LOGS_EXPORTER"},
+        ),
+    ] = None
+    otlp_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Collector for all signals; `/v1/traces` and so on are added to it.",
+            examples=["http://collector:4318"],
+            extra={
+                "env": "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "read": _url,
+            },
+        ),
+    ] = None
+    otlp_traces_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Where spans go instead, as it is.",
+            examples=["http://collector:4318/v1/traces"],
+            extra={
+                "env": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "read": _url,
+            },
+        ),
+    ] = None
+    otlp_metrics_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Where metrics go instead, as it is.",
+            examples=["http://collector:4318/v1/metrics"],
+            extra={
+                "env": "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+                "read": _url,
+            },
+        ),
+    ] = None
+    otlp_logs_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Where logs go instead, as it is.",
+            examples=["http://collector:4318/v1/logs"],
+            extra={
+                "env": "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+                "read": _url,
+            },
+        ),
+    ] = None
+    otlp_headers: Annotated[
+        Secret | None,
+        Meta(
+            description="Headers sent to the collector, `name=value,name=value`; never shown.",
+            extra={"env": "OTEL_EXPORTER_OTLP_HEADERS"},
+        ),
+    ] = None
+    prometheus_host: Annotated[
+        str,
+        Meta(
+            description="Address of the scrape with `OTEL_METRICS_EXPORTER=prometheus`, "
+            "where `C2C_PROMETHEUS_PORT` is unset.",
+            extra={"env": "OTEL_EXPORTER_PROMETHEUS_HOST"},
+        ),
+    ] = "localhost"
+    prometheus_port: Annotated[
+        int,
+        Meta(
+            description="Port of the scrape with `OTEL_METRICS_EXPORTER=prometheus`, "
+            "where `C2C_PROMETHEUS_PORT` is unset.",
+            ge=0,
+            le=65535,
+            examples=[9464],
+            extra={"env": "OTEL_EXPORTER_PROMETHEUS_PORT"},
+        ),
+    ] = 9464
+
+
+class Instrumentation(Section, frozen=True, kw_only=True):
+    """Options of the instrumentors, under the names that OpenTelemetry's own contrib gave them."""
+
+    telemetry: ClassVar[bool] = True
+
+    excluded_urls: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Regular expressions, separated by commas; "
+            "requests whose URL matches one make no spans, but are counted.",
+            examples=["healthcheck,static/.*"],
+            extra={
+                "env": ("OTEL_PYTHON_PYRAMID_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"),
+                "read": _regex,
+            },
+        ),
+    ] = None
+    capture_request_headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Request headers recorded on spans: names or regular expressions.",
+            examples=["content-type,x-.*"],
+            extra={
+                "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
+                "read": _regex,
+            },
+        ),
+    ] = ()
+    capture_response_headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Response headers recorded on spans: names or regular expressions.",
+            examples=["content-type,x-.*"],
+            extra={
+                "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE",
+                "read": _regex,
+            },
+        ),
+    ] = ()
+    sanitize_fields: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Recorded headers whose value is replaced by `[REDACTED]`: "
+            "names or regular expressions.",
+            examples=["set-cookie,.*token.*"],
+            extra={
+                "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS",
+                "read": _regex,
+            },
+        ),
+    ] = ()
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings; each section has its defaults, so ``Settings()`` is an empty environment's."""
+
+    base_path: Annotated[
+        str,
+        Meta(
+            description="Where the views of c2cotel are served.",
+            examples=["/c2c"],
+            extra={"read": _path},
+        ),
+    ] = "/c2c"
+    request_id: RequestId = RequestId()
+    prometheus: Prometheus = Prometheus()
+    metrics: Metrics = Metrics()
+    exit: Exit = Exit()
+    service: Service = Service()
+    logging: Logging = Logging()
+    gunicorn: Gunicorn = Gunicorn()
+    otel: Otel = Otel()
+    instrumentation: Instrumentation = Instrumentation()
+
+
+Loaded: TypeAlias = schema.Loaded[Settings]
+
+
+def load(environ: Mapping[str, str] | None = None, ini: Mapping[str, Any] | None = None) -> Loaded:
+    """Read all settings from *environ* (default: this process') and *ini* (default: empty).
+
+    Never raises: what is wrong is in ``problems`` of the result, and the field holds its default.
+    *ini* is the dictionary of settings that Pyramid has; keys that do not start with ``c2c.`` are
+    not looked at, and values may already have the type of their field.
+    """
+    return schema.read(Settings, os.environ if environ is None else environ, ini or {})
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting as ``c2cotel settings`` shows it: nothing secret is in it."""
+
+    name: str
+    value: Any
+    origin: str
+    environment: tuple[str, ...]
+    ini: str | None
+    default: Any
+    description: str
+
+
+def rows(loaded: Loaded) -> list[Row]:
+    """One row a setting, in the order of the schema; secrets and passwords of URLs are masked.
+
+    Values and defaults are made of what JSON has: None, bool, numbers, text, lists, dictionaries.
+    """
+    return [
+        Row(
+            name=key.name,
+            value=_showable(_at(loaded.settings, key.path)),
+            origin=loaded.origins[key.name],
+            environment=key.env,
+            ini=key.ini,
+            default=_showable(key.default),
+            description=key.meta.description or "",
+        )
+        for key in schema.keys(Settings)
+    ]
+
+
+def markdown_table() -> str:
+    """The table of all settings that stands in the README, without a line break at its end."""
+    lines = ["| Environment | ini | Default | What it does |", "| --- | --- | --- | --- |"]
+    for row in rows(load({}, {})):
+        environment = ", else ".join(f"`{name}`" for name in row.environment)
+        ini = f"`{row.ini}`" if row.ini else ""
+        # A bar ends the cell in every Markdown dialect, even within backticks.
+        text = row.description.replace("|", "\\|")
+        lines.append(f"| {environment} | {ini} | {_cell(row.default)} | {text} |")
+    return "\n".join(lines)
+
+
+def _cell(default: Any) -> str:
+    if default in (None, "", [], {}):
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`{default}`"
+
+
+def _at(settings: Settings, path: tuple[str, ...]) -> Any:
+    value: Any = settings
+    for field in path:
+        value = getattr(value, field)
+    return value
+
+
+def _showable(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return MASK
+    if isinstance(value, str):
+        # What the system could not decode is in there as surrogates, which nothing can write.
+        return without_password(value).encode(errors="backslashreplace").decode()
+    if isinstance(value, tuple):
+        return [_showable(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_showable(name): _showable(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,93 @@
+"""Take secrets out of what telemetry shows: query strings and captured headers."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import unquote_plus
+
+REDACTED: Final = "REDACTED"
+
+# Part of a parameter's name, once decoded. "sig" only as a word: "design" is no signature.
+_SECRET: Final = re.compile(
+    r"""secret|token|passw|passphrase|pwd|signature|credential|authorization|jwt
+    |api[-_. ]?key|access[-_. ]?key|private[-_. ]?key|(?<![a-z])sig(?![a-z])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# What a query needs to hold before its parameters are looked at one by one.
+_SUSPECT: Final = re.compile(
+    r"secret|token|passw|passphrase|pwd|sig|credential|authorization|jwt|key|code|%", re.IGNORECASE
+)
+_PRIVATE_HEADERS: Final = r"authorization|cookie|api-?key|secret|token|passw|signature"
+
+
+def redacted_query(query: str) -> str:
+    """*query* (without the ``?``) with ``REDACTED`` for the value of each secret parameter.
+
+    Secret is what has in its percent-decoded name: secret, token, passw(or)d, pwd, passphrase,
+    signature, sig, credential, authorization, jwt, api key, access key, private key. So is
+    ``code`` beside a ``state``: that pair is an OAuth callback; alone, ``code`` is a country's,
+    an error's or a postal one.
+    """
+    if not _SUSPECT.search(query):
+        return query
+    parts = query.split("&")
+    # "a=1;secret=x": some servers and proxies separate by semicolons.
+    names = [[unquote_plus(piece.partition("=")[0]) for piece in part.split(";")] for part in parts]
+    callback = any("state" in group for group in names)
+    return "&".join(
+        _redacted_part(part)
+        if any(_SECRET.search(name) or (callback and name == "code") for name in group)
+        else part
+        for part, group in zip(parts, names, strict=True)
+    )
+
+
+def _redacted_part(part: str) -> str:
+    name, separator, _ = part.partition("=")
+    # A secret may come without a name: "?token:abc" stays a part without "=".
+    return f"{name}={REDACTED}" if separator else REDACTED
+
+
+class HeaderCapture:
+    """Turns chosen headers into span attributes, as contrib's instrumentors do.
+
+    *names* are header names or regular expressions, any case. Values of headers that match
+    *sanitized*, and always those of credentials and cookies, are ``[REDACTED]``.
+    """
+
+    def __init__(self, prefix: str, names: Sequence[str], sanitized: Iterable[str] = ()) -> None:
+        self._prefix = prefix
+        self._names = [_compiled(name, "captured headers") for name in names]
+        self._sanitized = [
+            _compiled(name, "sanitized headers") for name in (_PRIVATE_HEADERS, *sanitized)
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def attributes(self, headers: Iterable[tuple[str, str]], longest: int) -> dict[str, list[str]]:
+        """Attribute name to values, of the chosen ones among *headers*; values cut at *longest*."""
+        found: dict[str, list[str]] = {}
+        for name, value in headers:
+            if any(pattern.fullmatch(name) for pattern in self._names):
+                key = self._prefix + name.lower().replace("-", "_")
+                found.setdefault(key, []).append(self._shown(name, value)[:longest])
+        return found
+
+    def _shown(self, name: str, value: str) -> str:
+        secret = any(pattern.search(name) for pattern in self._sanitized)
+        return "[REDACTED]" if secret else value
+
+
+def _compiled(pattern: str, what: str) -> re.Pattern[str]:
+    """*pattern*, for names of headers: any case.
+
+    Raises:
+        ValueError: it is no regular expression; *what* says which list it came from.
+    """
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(
+            f"{what}: {pattern!r} is no regular expression ({error}). Write for example X-.*"
+        ) from error

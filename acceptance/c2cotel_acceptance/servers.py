@@ -400,7 +400,9 @@ class Gunicorn(Process):
         self.port = port or free_port()
         self.url = f"http://{_LOCALHOST}:{self.port}"
         wrapper = [script("opentelemetry-instrument")] if instrument else []
-        argv = [*wrapper, script("gunicorn"), "-b", f"{_LOCALHOST}:{self.port}", *options]
+        # Its control socket would be left in the home directory, one for every gunicorn there.
+        address = ["-b", f"{_LOCALHOST}:{self.port}", "--no-control-socket"]
+        argv = [*wrapper, script("gunicorn"), *address, *options]
         super().__init__(argv, log=log, env=env, cwd=cwd, grace=40.0)
 
     def workers(self, master: int | None = None) -> list[int]:

@@ -159,7 +159,8 @@ def serve(postgres, tmp_path) -> Iterator[Serve]:
 
     Starts gunicorn with *options* and waits until it answers. *otlp* is a receiver (anything with
     an ``endpoint``) for traces, logs and metrics. ``scraped=False`` leaves out the metrics' port;
-    ``wait=False`` does not wait.
+    ``wait=False`` does not wait. Each worker has four threads, as gunicorn.conf.py says, unless
+    *options* say ``--threads``.
     """
     with contextlib.ExitStack() as stack:
         started = []

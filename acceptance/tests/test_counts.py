@@ -66,7 +66,7 @@ def test_1000_requests_are_1000_everywhere(serve, otlp, prometheus):
 
 @pytest.mark.parametrize(
     "options",
-    [("--preload",), ("--max-requests", "50"), ("--threads", "4"), ("--preload", "--threads", "4")],
+    [("--preload",), ("--max-requests", "50"), ("--threads", "1"), ("--preload", "--threads", "1")],
     ids=" ".join,
 )
 def test_the_count_is_exact_with(serve, options):
@@ -165,7 +165,7 @@ def test_pserve_counts_in_its_one_process(serve_alone):
 
 
 def test_the_calls_of_ourselves_have_one_request_id(serve, otlp):
-    service = serve("--threads", "4", otlp=otlp)
+    service = serve(otlp=otlp)
     traffic = service.send(Call("/api/tracking/2", headers={"X-Request-ID": "find-me"}))
     assert traffic.request_ids == ["find-me"]
 

@@ -171,6 +171,8 @@ def test_the_example_serves_without_any_telemetry(serve):
         ("", 404): 2,
     }
     assert "is written" in service.output()
+    answer = requests.get(f"{service.url}/api/error?kind=view", timeout=10)
+    assert answer.json() == {"message": "No more of these"}
 
 
 def test_pserve_serves_the_example_in_one_process(serve_alone):

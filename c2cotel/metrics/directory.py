@@ -1,8 +1,11 @@
 """The run directory: where the processes of one service on one host find each other.
 
 The first process makes it and exports its name as ``C2C_RUN_DIR``, so that forked workers, a
-USR2 successor and subprocesses share it. Every living process holds a shared ``flock`` on the
-file ``presence``; whoever can take it exclusively knows that nobody is alive in there.
+USR2 successor and subprocesses share it. Its name is that of the process all others were forked
+from (:mod:`c2cotel.metrics.lineage`), so that gunicorn's workers find each other also when the
+application is the first to set up telemetry, which is after the fork. Every living process holds
+a shared ``flock`` on the file ``presence``; whoever can take it exclusively knows that nobody is
+alive in there.
 
 ===================  =================================================================
 ``presence``         shared lock of every living process
@@ -27,8 +30,10 @@ import time
 import uuid
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from c2cotel.metrics import lineage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -54,11 +59,13 @@ class Group:
         instance: A UUID, the ``service.instance.id`` of the merged metrics.
         started: Wall-clock time in nanoseconds, from which cumulative values count.
         temporary: Whether the last process to leave removes the directory.
+        origin: The process that all others were forked from, see :func:`lineage.origin`.
     """
 
     instance: str
     started: int
     temporary: bool
+    origin: str
 
 
 def lock(descriptor: int, operation: int) -> bool:
@@ -78,15 +85,15 @@ class RunDirectory:
         self._presence = os.open(path / "presence", os.O_RDWR | os.O_CREAT, 0o600)
         self._held: set[int] = set()
         with self._alone():
-            fresh = lock(self._presence, fcntl.LOCK_EX)
-            if fresh:
+            alone = lock(self._presence, fcntl.LOCK_EX)
+            group = _read_group(path)
+            # A single worker that is recycled leaves nobody behind but its master.
+            if group is None or (alone and not lineage.is_alive(group.origin)):
                 self._empty()
-                write_aside(
-                    path / "group.json",
-                    json.dumps([str(uuid.uuid4()), time.time_ns(), temporary]).encode(),
-                )
+                group = Group(str(uuid.uuid4()), time.time_ns(), temporary, lineage.origin())
+                write_aside(path / "group.json", json.dumps(asdict(group)).encode())
             lock(self._presence, fcntl.LOCK_SH)
-        self.group = Group(*json.loads((path / "group.json").read_bytes()))
+        self.group = group
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -136,7 +143,8 @@ class RunDirectory:
     def leave(self) -> None:
         """Let go; the last process to leave removes a directory that was made for this run."""
         os.close(self._presence)
-        if self.group.temporary:
+        ended = self.group.origin == lineage.of(os.getpid())
+        if self.group.temporary and (ended or not lineage.is_alive(self.group.origin)):
             _remove_if_deserted(self.path)
 
 
@@ -169,14 +177,21 @@ def join(environ: MutableMapping[str, str]) -> RunDirectory:
 
 
 def _bases(environ: MutableMapping[str, str]) -> Iterator[Path]:
-    yield Path("/dev/shm")  # noqa: S108 - mkdtemp makes an unpredictable name of mode 0700 in it
+    yield Path("/dev/shm")  # noqa: S108 - a directory of mode 0700 is made in it
     if runtime := environ.get("XDG_RUNTIME_DIR"):
         yield Path(runtime)
     yield Path(tempfile.gettempdir())
 
 
 def _make_in(base: Path) -> Path:
-    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    path = base / f"{PREFIX}{lineage.origin()}"
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_symlink() and path.stat().st_uid == os.getuid():
+            return path
+        # Somebody else guessed the name: nothing of ours goes in there.
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     probe = path / "probe.tmp"
     try:
         with probe.open("wb") as file:
@@ -194,7 +209,9 @@ def _sweep(base: Path) -> None:
         try:
             status = path.stat()
             if status.st_uid == os.getuid() and time.time() - status.st_mtime > _STALE_AFTER:
-                _remove_if_deserted(path)
+                group = _read_group(path)
+                if group is None or not lineage.is_alive(group.origin):
+                    _remove_if_deserted(path)
         except OSError as error:
             LOGGER.debug("%s is left alone: %s", path, error)
 
@@ -209,6 +226,14 @@ def _remove_if_deserted(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def _read_group(path: Path) -> Group | None:
+    """What ``group.json`` says, or ``None`` if there is none that this version can read."""
+    try:
+        return Group(**json.loads((path / "group.json").read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def write_aside(path: Path, data: bytes) -> None:

@@ -22,6 +22,9 @@ from opentelemetry.exporter.prometheus._mapping import (
     sanitize_attribute,
     sanitize_full_name,
 )
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest as generate_text
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.utils import floatToGoString
 
 from c2cotel.metrics.instruments import Description, Scope
@@ -57,8 +60,14 @@ class Exposition:
         self._lines: weakref.WeakKeyDictionary[Family, _Lines] = weakref.WeakKeyDictionary()
         self._said: set[str] = set()
 
-    def write(self, families: Iterable[tuple[Family, list[Row]]], *, openmetrics: bool) -> str:
-        """The whole document."""
+    def write(
+        self,
+        families: Iterable[tuple[Family, list[Row]]],
+        registries: Iterable[CollectorRegistry] = (),
+        *,
+        openmetrics: bool,
+    ) -> str:
+        """The whole document; *registries* are prometheus_client's, written by itself."""
         output = [self._target_lines(openmetrics=openmetrics)] if self._target else []
         for name, members in self._by_name(families).items():
             first = members[0][0].description
@@ -69,6 +78,9 @@ class Exposition:
                     _write_histograms(output, rows, lines)
                 else:
                     _write_numbers(output, rows, lines)
+        generate = generate_openmetrics if openmetrics else generate_text
+        for registry in registries:
+            output.append(generate(registry).decode().removesuffix("# EOF\n"))
         if openmetrics:
             output.append("# EOF\n")
         return "".join(output)
@@ -184,7 +196,10 @@ def _prefixes(name: str, description: Description, row: Row, lines: _Lines) -> l
 
 def _scope_labels(scope: Scope) -> dict[str, str]:
     return {
-        **{sanitize_attribute(f"otel_scope_{key}"): _label(value) for key, value in scope.attributes},
+        **{
+            sanitize_attribute(f"otel_scope_{key}"): _label(value)
+            for key, value in scope.attributes
+        },
         "otel_scope_name": scope.name,
         "otel_scope_version": scope.version,
         "otel_scope_schema_url": scope.schema_url,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from c2cotel.metrics import slab as slabs
-from c2cotel.metrics.directory import RunDirectory, write_aside
+from c2cotel.metrics.directory import RunDirectory, own_files, write_aside
 from c2cotel.metrics.merge import FOLD, Merge, open_slab, read_image, slab_names
 from c2cotel.metrics.slab import Header, Slab
 from c2cotel.metrics.store import encode_series
@@ -57,6 +57,9 @@ class Folder:
             data = _load(self._path / FOLD)
             left_over = merge.members(data)
             headers.append(merge.add(FOLD, data, living=False))
+        # Before the next fold, which does not list them: it would make them count twice.
+        for name in left_over:
+            (self._path / name).unlink(missing_ok=True)
         for name in self._dead():
             if name not in left_over:
                 header = merge.add(name, _load(self._path / name), living=False)
@@ -65,7 +68,7 @@ class Folder:
                     members.append(name)
         if members:
             write_aside(self._path / FOLD, _encode(merge, filter(None, headers), members))
-        for name in (*members, *left_over):
+        for name in members:
             (self._path / name).unlink(missing_ok=True)
         self._remove_abandoned()
         return len(members)
@@ -79,15 +82,23 @@ class Folder:
         ]
 
     def _remove_abandoned(self) -> None:
-        for path in self._path.glob("*.tmp"):
-            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+        for path in own_files(self._path):
+            if path.suffix == ".tmp" and _age(path) > _ABANDONED_AFTER:
                 path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was written to; none if it has gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _is_dead(path: Path) -> bool:
     try:
         descriptor = open_slab(path)
-    except FileNotFoundError:
+    except OSError:  # it has gone, or is none; a merge says the latter
         return False
     try:
         return not slabs.owner_is_alive(descriptor)
@@ -99,8 +110,6 @@ def _load(path: Path) -> bytes:
     descriptor = open_slab(path)
     try:
         return read_image(descriptor)
-    except OSError:  # a directory or a pipe: no slab, and reported as one that cannot be read
-        return b""
     finally:
         os.close(descriptor)
 

@@ -34,6 +34,7 @@ Kind = Literal[
     "observable_up_down_counter",
     "observable_gauge",
 ]
+KINDS: tuple[str, ...] = get_args(Kind)
 #: How the gauges of several processes become one: a series a process with its ``pid``, or one
 #: number over the living processes; ``last`` is the newest, also of a process that has ended.
 GaugeMerge = Literal["pid", "sum", "min", "max", "last"]
@@ -238,12 +239,10 @@ class Counter(_Adding, metrics.Counter):
     """A sum that only grows, over all processes that ever were."""
 
 
-
 class UpDownCounter(_Adding, metrics.UpDownCounter):
     """A sum over the living processes."""
 
     _least = -math.inf
-
 
 
 class Histogram(_Instrument, metrics.Histogram):
@@ -295,7 +294,6 @@ class _Setting(_Instrument):
 
 class Gauge(_Setting, metrics._Gauge):  # noqa: SLF001 - the API has no public name for it yet
     """A value of this process, merged by the rule of its description."""
-
 
     def set(
         self, amount: float, attributes: Attributes = None, context: Context | None = None
@@ -356,4 +354,3 @@ class ObservableUpDownCounter(_Observable, metrics.ObservableUpDownCounter):
 
 class ObservableGauge(_Observable, metrics.ObservableGauge):
     """A value that each process observes, merged by the rule of its description."""
-

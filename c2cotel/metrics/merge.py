@@ -17,10 +17,12 @@ name                          kind     unit           what
 ============================  =======  =============  ==============================================
 """
 
+import errno
 import json
 import logging
 import math
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from c2cotel.metrics import slab as slabs
-from c2cotel.metrics.instruments import OVERFLOW, Description, Kind, Scope
+from c2cotel.metrics.instruments import (
+    GAUGE_MERGES,
+    KINDS,
+    OVERFLOW,
+    Description,
+    Kind,
+    Scope,
+)
 from c2cotel.metrics.slab import MalformedSlabError
 from c2cotel.metrics.store import SeriesKey
 
@@ -37,6 +46,9 @@ LOGGER = logging.getLogger(__name__)
 
 FOLD = "folded" + slabs.SUFFIX
 _ATTEMPTS = 20
+# A symbolic link, a socket or pipe, a file of somebody else. What else keeps a slab from being
+# opened (no descriptor left) is no reason to go on without its numbers.
+_NEVER_A_SLAB = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES})
 _SCOPE = Scope("c2cotel.metrics", "", "")
 _ITSELF: dict[str, tuple[Kind, str, str]] = {
     "processes": ("gauge", "{process}", "Living processes that count."),
@@ -162,7 +174,7 @@ class Merge:
     def _consistent(self, directory: Path) -> list[tuple[str, bytes, bool]] | None:
         """The same, or ``None`` if another fold came in between."""
         try:
-            fold = os.open(directory / FOLD, os.O_RDONLY)
+            fold = open_slab(directory / FOLD)
         except FileNotFoundError:
             fold = None
         try:
@@ -183,14 +195,17 @@ class Merge:
 
     def _image(self, path: Path) -> tuple[bytes, bool]:
         """A slab's bytes, and whether its owner lives."""
-        descriptor = open_slab(path)
+        try:
+            descriptor = open_slab(path)
+        except OSError as error:
+            if error.errno not in _NEVER_A_SLAB:
+                raise
+            self._complain(path.name, error)
+            return b"", False
         try:
             # In this order: a process that ends in between is taken for living with all it counted.
             living = slabs.owner_is_alive(descriptor)
             return read_image(descriptor), living
-        except OSError as error:  # a directory or a pipe with a slab's name
-            self._complain(path.name, error)
-            return b"", False
         finally:
             os.close(descriptor)
 
@@ -201,7 +216,7 @@ class Merge:
             for record in slabs.read_records(data, header.used):
                 if record.instrument == slabs.MEMBERS:
                     return frozenset(json.loads(record.key))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             self._complain(FOLD, error)
         return frozenset()
 
@@ -238,9 +253,11 @@ class Merge:
                 continue
             if width == 1:
                 value = doubles[first]
+                if value != value:  # noqa: PLR0124 - NaN: an observable with no value now
+                    continue
                 if row.reading == reading:
                     row.values[0] += value
-                elif value == value:  # noqa: PLR0124 - NaN: an observable with no value now
+                else:
                     row.values[0] = value
                     row.reading = reading
             elif family.description.is_gauge:
@@ -255,15 +272,23 @@ class Merge:
     def _parse(self, name: str, file: _File, data: bytes, header: slabs.Header) -> None:
         try:
             for record in slabs.read_records(data, header.used, file.parsed):
-                if record.instrument == 0:
-                    file.families[record.position] = self._family(record.key)
-                elif record.instrument != slabs.MEMBERS:
-                    family = file.families[record.instrument]
-                    row = self._row(family, _decode_series(record.key), header.pid)
-                    file.series.append((family, row, record.first, record.doubles))
-        except (ValueError, KeyError, TypeError) as error:
+                try:
+                    self._parse_record(file, record, header.pid)
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    self._complain(name, error)
+        except MalformedSlabError as error:
             self._complain(name, error)
         file.parsed = header.used
+
+    def _parse_record(self, file: _File, record: slabs.Record, pid: int) -> None:
+        if record.instrument == 0:
+            file.families[record.position] = self._family(record.key)
+        elif record.instrument != slabs.MEMBERS:
+            family = file.families[record.instrument]
+            if record.doubles != family.description.doubles:
+                raise MalformedSlabError(f"{record.doubles} numbers for a {family.description}")
+            row = self._row(family, _decode_pairs(json.loads(record.key)), pid)
+            file.series.append((family, row, record.first, record.doubles))
 
     def _family(self, key: bytes) -> Family:
         description = _decode_description(key)
@@ -271,11 +296,13 @@ class Merge:
 
     def _row(self, family: Family, key: SeriesKey, pid: int) -> Row:
         description = family.description
-        if description.is_gauge and description.merge == "pid" and "pid" not in dict(key):
+        by_process = description.is_gauge and description.merge == "pid"
+        if by_process and "pid" not in dict(key):
             key = tuple(sorted((*key, ("pid", pid))))
         row = family.rows.get(key)
         if row is None:
-            if len(family.rows) >= self._max_series and not description.is_gauge:
+            # Of each process there are no more than that anyway, and they end with it.
+            if len(family.rows) >= self._max_series and not by_process:
                 key = OVERFLOW
             row = family.rows.get(key) or Row(key, [0.0] * description.doubles)
             family.rows[key] = row
@@ -286,7 +313,7 @@ class Merge:
         if name not in self.unreadable:
             self.unreadable.add(name)
             LOGGER.warning(
-                "%s/%s is skipped from where it cannot be read: %r (said once). "
+                "%s/%s: what cannot be read in it is skipped: %r (said once). "
                 "The other processes are counted.",
                 self.directory,
                 name,
@@ -316,14 +343,28 @@ def slab_names(directory: Path) -> list[str]:
 
 
 def open_slab(path: Path) -> int:
-    """A descriptor; does not wait for a writer if *path* is a pipe."""
-    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    """A descriptor of a slab, or of a regular file that may turn out to be none.
+
+    Raises:
+        OSError: with an ``errno`` of :data:`_NEVER_A_SLAB`, it is something else.
+    """
+    # Does not wait for a writer if it is a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.ENXIO, "not a regular file", str(path))
 
 
 def read_image(descriptor: int) -> bytes:
     """The used part of a slab; of anything else enough to see that it is none."""
-    head = os.pread(descriptor, slabs.HEADER_SIZE, 0)
-    return os.pread(descriptor, slabs.read_used(head), 0)
+    size = slabs.HEADER_SIZE
+    data = os.pread(descriptor, size, 0)
+    # Its owner may add to it meanwhile; a file cut short gives less than was asked for.
+    while len(data) == size < slabs.read_used(data):
+        size = slabs.read_used(data)
+        data = os.pread(descriptor, size, 0)
+    return data
 
 
 def _inode(file: Path | int | None) -> int | None:
@@ -338,20 +379,21 @@ def _inode(file: Path | int | None) -> int | None:
 def _decode_description(key: bytes) -> Description:
     kind, name, unit, text, scope, bounds, merge = json.loads(key)
     scope_name, version, schema_url, attributes = scope
+    texts = (name, unit, text, scope_name, version, schema_url)
+    if kind not in KINDS or merge not in GAUGE_MERGES or not all(isinstance(t, str) for t in texts):
+        raise MalformedSlabError("describes no instrument of this version")
     return Description(
         kind,
         name,
         unit,
         text,
-        Scope(scope_name, version, schema_url, _tuples(attributes)),
-        tuple(bounds),
+        Scope(scope_name, version, schema_url, _decode_pairs(attributes)),
+        tuple(float(bound) for bound in bounds),
         merge,
     )
 
 
-def _decode_series(key: bytes) -> SeriesKey:
-    return _tuples(json.loads(key))
-
-
-def _tuples(pairs: list[list[Any]]) -> SeriesKey:
+def _decode_pairs(pairs: list[list[Any]]) -> SeriesKey:
+    if not all(isinstance(name, str) for name, _ in pairs):
+        raise MalformedSlabError("an attribute's name is no text")
     return tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in pairs)

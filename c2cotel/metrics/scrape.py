@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
 
+    from prometheus_client import CollectorRegistry
+
     from c2cotel.metrics.exposition import Exposition
 
 LOGGER = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Scraper:
         self._prefix = prefix
         self._exposition: Exposition | None = None
         self._started = time.time_ns()
+        self._registries: list[CollectorRegistry] = []
         self.forget()
         provider.store.register(self)
 
@@ -47,6 +50,10 @@ class Scraper:
         store = self._provider.store
         path = store.directory.path if store.directory else None
         self._merge = Merge(path, store.max_series, store.private_image)
+
+    def add_registry(self, registry: "CollectorRegistry") -> None:
+        """Expose what prometheus_client collects in *registry* too, when this process serves."""
+        self._registries.append(registry)
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
         """The text for a client that sends *accept*, and its content type.
@@ -63,7 +70,9 @@ class Scraper:
             if self._exposition is None:
                 self._exposition = Exposition(self._prefix, self._resource)
             self._provider.observe()
-            text = self._exposition.write(self._merge.read(), openmetrics=openmetrics)
+            text = self._exposition.write(
+                self._merge.read(), self._registries, openmetrics=openmetrics
+            )
         return text.encode(), OPENMETRICS if openmetrics else TEXT
 
     def metrics_data(self, resource: "Resource") -> "MetricsData":

@@ -34,7 +34,9 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             # Whatever is wrong with the metrics, the thread has to answer; Prometheus shows "down".
             LOGGER.exception("The metrics cannot be collected.")
-            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "metrics cannot be collected, see log")
+            self.send_error(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "metrics cannot be collected, see log"
+            )
         else:
             self._send(body, content_type)
 

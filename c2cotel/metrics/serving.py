@@ -146,9 +146,7 @@ class Serving:
             if self._push is not None:
                 self._push.start()
         if self._directory is not None:
-            self._folder = self._folder or Folder(
-                self._directory, self._provider.store.max_series
-            )
+            self._folder = self._folder or Folder(self._directory, self._provider.store.max_series)
             self._folder.fold()
 
     def _listen(self, address: Address) -> None:

@@ -75,7 +75,11 @@ class Slab:
             # Named after its creation, so that sorting names is sorting by age. Renamed only now:
             # no reader can meet a slab without its lock, or without a header.
             self.name = f"{created:020d}-{os.getpid()}{SUFFIX}"
-            self._aside.replace(directory / self.name)
+            try:
+                self._aside.replace(directory / self.name)
+            except OSError:
+                self.close()
+                raise
 
     def _make_file(self, directory: Path) -> mmap.mmap:
         self._aside = directory / f"slab-{os.getpid()}-{time.time_ns()}.tmp"
@@ -192,7 +196,8 @@ def read_used(head: bytes) -> int:
     """How many bytes of a slab to read, from its first :data:`HEADER_SIZE`; of another file those."""
     if head[:8] != MAGIC or len(head) < HEADER_SIZE:
         return len(head)
-    return int(_USED.unpack_from(head, _USED_AT)[0])
+    used = int(_USED.unpack_from(head, _USED_AT)[0])
+    return used if used <= CAPACITY else len(head)
 
 
 def read_header(data: bytes) -> Header:

@@ -185,9 +185,7 @@ def series_key(attributes: Mapping[str, AttributeValue] | None) -> SeriesKey:
 
     Values that OpenTelemetry does not allow are turned into text.
     """
-    return tuple(
-        sorted((str(name), _plain(value)) for name, value in (attributes or {}).items())
-    )
+    return tuple(sorted((str(name), _plain(value)) for name, value in (attributes or {}).items()))
 
 
 def _plain(value: object) -> AttributeValue:

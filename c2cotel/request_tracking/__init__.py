@@ -13,7 +13,7 @@ attribute but neither the header nor the id in its logs.
 from pyramid.config import Configurator
 from pyramid.tweens import INGRESS
 
-from c2cotel import settings
+from c2cotel.pyramid import settings_of
 from c2cotel.request_tracking import core, views
 from c2cotel.request_tracking.core import Tracking
 
@@ -22,7 +22,7 @@ __all__ = ["Tracking", "includeme"]
 
 def includeme(config: Configurator) -> None:
     """Add ``request.c2c_request_id``, and the tween that stands in for the instrumentor."""
-    request_id = settings.load(ini=config.registry.settings).settings.request_id
+    request_id = settings_of(config).request_id
     config.registry.c2c_request_tracking = core.tracking(
         request_id.header, respond=request_id.response
     )

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 import requests
 from pyramid.httpexceptions import HTTPBadGateway, HTTPBadRequest, exception_response
 from pyramid.request import Request
-from pyramid.response import Response
 from pyramid.view import exception_view_config, view_config
 from sqlalchemy import select, text
 
@@ -107,11 +106,11 @@ def error(request: Request) -> NoReturn:
             raise HTTPBadRequest(f"kind={kind!r}: one of unhandled, http, view, database")
 
 
-@exception_view_config(OutOfStockError)
-def out_of_stock(context: OutOfStockError, request: Request) -> Response:
+@exception_view_config(OutOfStockError, renderer="json")
+def out_of_stock(context: OutOfStockError, request: Request) -> dict[str, str]:
     """The exception view: an answer to the client, and nothing more to raise."""
-    del request
-    return Response(json.dumps({"message": str(context)}), 500, content_type="application/json")
+    request.response.status_int = 500
+    return {"message": str(context)}
 
 
 @view_config(route_name="slow", request_method="GET", renderer="json")

@@ -1,0 +1,69 @@
+# `make demo` and `make test` work as the first command typed in a fresh clone: each sets up what it needs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# A user's own environment must not leak into what uv.lock says.
+unexport VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT
+
+UV := $(shell command -v uv || echo .cache/uv/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+CACHE := .cache
+# What only the distribution has; everything else comes as a wheel.
+SERVERS := prometheus
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(CACHE)/synced ## Run the example with telemetry, on real servers that it starts itself
+	$(RUN) c2cotel demo
+
+.PHONY: test
+test: lint unit acceptance ## Check the code and run every test
+
+.PHONY: lint
+lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+.PHONY: unit
+unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 that is found
+	$(RUN) python tests/interpreters.py | while read -r version python; do \
+	    echo "== unit tests on CPython $$version"; \
+	    UV_PROJECT_ENVIRONMENT=$(CACHE)/python-$$version \
+	        $(UV) sync --frozen --quiet --python "$$python" </dev/null; \
+	    $(CACHE)/python-$$version/bin/python -m pytest tests \
+	        $$([ "$$version" = 3.11 ] && echo --cov --cov-report=term) </dev/null; \
+	done
+
+.PHONY: acceptance
+acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, PostgreSQL, Prometheus
+	$(RUN) pytest acceptance/tests
+
+.PHONY: bench
+bench: $(CACHE)/synced ## Measure the cost of metrics and requests next to the alternatives
+	$(RUN) python acceptance/benchmark/bench.py
+
+.PHONY: servers
+servers:
+	@for program in $(SERVERS); do \
+	    command -v $$program >/dev/null && continue; \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -qq && apt-get install -y -qq --no-install-recommends $$program >/dev/null; \
+	    else \
+	        echo "$$program is missing, its tests are skipped: sudo apt-get install $$program" >&2; \
+	    fi; \
+	done
+
+# Everything that uv.lock names, in .venv.
+$(CACHE)/synced: uv.lock pyproject.toml
+	@command -v $(UV) >/dev/null || { python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet uv; }
+	$(UV) sync --frozen --quiet
+	@mkdir -p $(CACHE) && touch $@
+
+.PHONY: clean
+clean: ## Remove what the other commands have made
+	rm -rf .venv $(CACHE) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

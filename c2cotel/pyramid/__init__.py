@@ -1,0 +1,44 @@
+"""What the features stand on in a Pyramid application, and the order they are included in."""
+
+import logging
+
+from pyramid.config import Configurator
+
+from c2cotel import otel
+from c2cotel.settings import Loaded, Settings, load
+
+LOGGER = logging.getLogger(__name__)
+
+FEATURES = (
+    "c2cotel.request_tracking",
+    "c2cotel.prometheus",
+)
+
+
+def settings_of(config: Configurator) -> Settings:
+    """The settings of this application: environment, then its ini, then defaults; read once.
+
+    Raises:
+        SettingsError: a setting that is not telemetry's is wrong. One of telemetry's stops no
+            application: it has been said on stderr, and that piece is off.
+    """
+    loaded: Loaded | None = getattr(config.registry, "c2c_settings", None)
+    if loaded is None:
+        loaded = load(ini=config.registry.settings)
+        loaded.raise_for_application()
+        for warning in loaded.warnings:
+            LOGGER.warning("%s", warning)
+        config.registry.c2c_settings = loaded
+    return loaded.settings
+
+
+def includeme(config: Configurator) -> None:
+    """Set up the telemetry, if nothing has yet, and include every feature.
+
+    ``opentelemetry-instrument`` before it is harmless, and so is the lack of it.
+    """
+    settings_of(config)
+    otel.set_up(ini=config.registry.settings)
+    otel.instrument()
+    for feature in FEATURES:
+        config.include(feature)

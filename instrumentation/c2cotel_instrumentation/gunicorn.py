@@ -1,0 +1,186 @@
+"""Make gunicorn's own log lines part of the request that they are about.
+
+===============  =================================================================================
+logger           what changes
+===============  =================================================================================
+gunicorn.access  the record is made in the request's Context, which has ended by then; secrets in
+                 its query strings, referer, location and credential headers are ``REDACTED``
+gunicorn.error   likewise the stack trace of an exception that left the application
+===============  =================================================================================
+
+So whatever puts ids on log records (:mod:`c2cotel_instrumentation.logging`) has the right ones, in
+any gunicorn log format and with any ``logger_class`` that calls gunicorn's own.
+
+The Context is the one that the Pyramid instrumentor leaves in the WSGI environ as ``c2c.context``;
+where there is none, one with the ``c2c.request_id`` of that environ. gunicorn logs an exception
+without the environ at hand: it is looked for in the frames of the traceback.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Final
+
+import wrapt
+from opentelemetry import context as otel_context
+from opentelemetry.context.context import Context
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined] # no __all__
+    BaseInstrumentor,
+)
+
+from c2cotel_instrumentation.context import REQUEST_ID_KEY, with_request_id
+from c2cotel_instrumentation.redaction import HeaderCapture, redacted_query
+
+CONTEXT_KEY: Final = "c2c.context"
+"""Where the Context of the request lies in the WSGI environ, also when the request is over."""
+
+
+class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is untyped
+    """Log what gunicorn says about a request within that request, and without its secrets."""
+
+    _active = False
+
+    def __init__(self) -> None:
+        # BaseInstrumentor hands out the same object each time.
+        if not hasattr(self, "_wrapped"):
+            self._wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        # Under another server the hook waits for ever: that is no conflict to be told about.
+        return ()
+
+    def _instrument(self, **_: Any) -> None:
+        self._active = True
+        # The application may run under another server: gunicorn is not imported for it.
+        wrapt.register_post_import_hook(self._wrap, "gunicorn.glogging")
+
+    def _uninstrument(self, **_: Any) -> None:
+        self._active = False
+        if (module := sys.modules.get("gunicorn.glogging")) is not None:
+            self._unwrap(module)
+
+    def _wrap(self, module: ModuleType) -> None:
+        if not self._active:
+            return
+        for name, wrapping in (
+            ("access", self._in_request),
+            ("atoms", self._redacting),
+            ("exception", self._in_failed_request),
+        ):
+            if name not in self._wrapped:
+                original = getattr(module.Logger, name)
+                self._wrapped[name] = original, wrapping(original)
+                setattr(module.Logger, name, self._wrapped[name][1])
+
+    def _unwrap(self, module: ModuleType) -> None:
+        for name, (original, wrapper) in tuple(self._wrapped.items()):
+            # Somebody who wrapped our wrapper still calls it: it stays, and passes through.
+            if getattr(module.Logger, name) is wrapper:
+                setattr(module.Logger, name, original)
+                del self._wrapped[name]
+
+    def _in_request(self, access: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(access)
+        def wrapper(logger: Any, resp: Any, req: Any, environ: Any, *args: Any, **kw: Any) -> None:
+            if not self._active:
+                access(logger, resp, req, environ, *args, **kw)
+                return
+            # Where the application failed, gunicorn has made a new environ for this line.
+            with _attached(_context_of(environ) or _failed_context()):
+                access(logger, resp, req, environ, *args, **kw)
+
+        return wrapper
+
+    def _in_failed_request(self, exception: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(exception)
+        def wrapper(logger: Any, msg: Any, *args: Any, **kwargs: Any) -> None:
+            if not self._active:
+                exception(logger, msg, *args, **kwargs)
+                return
+            # Among the arguments is the URL.
+            shown = (_redacted_url(arg) if isinstance(arg, str) else arg for arg in args)
+            with _attached(_failed_context()):
+                exception(logger, msg, *shown, **kwargs)
+
+        return wrapper
+
+    def _redacting(self, atoms: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        @functools.wraps(atoms)
+        def wrapper(logger: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            made = atoms(logger, *args, **kwargs)
+            if self._active:
+                _redact(made)
+                # Headers and environ: seldom asked for, and many.
+                if "%({" in logger.cfg.access_log_format:
+                    made.update(_redacted_details(made))
+            return made
+
+        return wrapper
+
+
+@contextmanager
+def _attached(context: Context | None) -> Iterator[None]:
+    if context is None:
+        yield
+        return
+    token = otel_context.attach(context)
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def _context_of(environ: Any) -> Context | None:
+    if not isinstance(environ, Mapping):
+        return None
+    context = environ.get(CONTEXT_KEY)
+    if isinstance(context, Context):
+        return context
+    request_id = environ.get(REQUEST_ID_KEY)
+    return with_request_id(request_id, Context()) if isinstance(request_id, str) else None
+
+
+def _failed_context() -> Context | None:
+    """The Context of the request that the exception being handled comes from, if any."""
+    error = sys.exc_info()[1]
+    traceback = None if error is None else error.__traceback__
+    while traceback is not None:
+        # All of gunicorn's WSGI workers call it so; a middleware may have gone on with a copy.
+        context = _context_of(traceback.tb_frame.f_locals.get("environ"))
+        if context is not None:
+            return context
+        traceback = traceback.tb_next
+    return None
+
+
+def _redact(atoms: dict[str, Any]) -> None:
+    """Take secrets out of the atoms that hold a query string: request line, query, referer."""
+    line, query, referer = atoms.get("r"), atoms.get("q"), atoms.get("f")
+    if isinstance(line, str) and "?" in line:
+        request, _, protocol = line.rpartition(" ")
+        atoms["r"] = f"{_redacted_url(request)} {protocol}"
+    if isinstance(query, str):
+        atoms["q"] = redacted_query(query)
+    if isinstance(referer, str):
+        atoms["f"] = _redacted_url(referer)
+
+
+def _redacted_details(atoms: Mapping[str, Any]) -> dict[str, Any]:
+    """What to show instead for ``{name}i``, ``{name}o`` (headers) and ``{name}e`` (environ)."""
+    shown: dict[str, Any] = {}
+    for atom, value in atoms.items():
+        if atom.startswith("{") and isinstance(value, str):
+            name = atom[1:-2].removeprefix("http_").replace("_", "-")
+            ((masked,),) = _HEADERS.attributes(((name, value),), len(value) + 10).values()
+            shown[atom] = redacted_query(value) if name == "query-string" else _redacted_url(masked)
+    return shown
+
+
+def _redacted_url(url: str) -> str:
+    before, mark, query = url.partition("?")
+    return f"{before}?{redacted_query(query)}" if mark else url
+
+
+_HEADERS: Final = HeaderCapture("", (r"(?s:.*)",))

@@ -20,16 +20,19 @@ An ``flock`` belongs to the open file description, which ``fork`` shares: a chil
 what it inherited, or its dead parent would look alive. :meth:`RunDirectory.renew` does.
 """
 
+import errno
 import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,6 +48,10 @@ _STALE_AFTER = 60.0
 # What a run needs at the least: two slabs of one chunk each.
 _LEAST_BYTES = 128 * 1024
 _JOIN_TIMEOUT = 2.0
+_ATTEMPTS = 20
+_OWN = re.compile(
+    r"(group\.json|folded\.slab)(\.\d+\.tmp)?|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
+)
 
 
 class RunDirectoryError(OSError):
@@ -82,9 +89,12 @@ class RunDirectory:
 
     def __init__(self, path: Path, *, temporary: bool) -> None:
         self.path = path
-        self._presence = os.open(path / "presence", os.O_RDWR | os.O_CREAT, 0o600)
+        self._presence: int | None = None
         self._held: set[int] = set()
+        let_go = weakref.WeakMethod(self._let_go)
+        os.register_at_fork(after_in_child=lambda: (method := let_go()) and method())
         with self._alone():
+            self._presence = self._open("presence")
             alone = lock(self._presence, fcntl.LOCK_EX)
             group = _read_group(path)
             # A single worker that is recycled leaves nobody behind but its master.
@@ -98,41 +108,58 @@ class RunDirectory:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Exclude others that join or leave; waits at most two seconds."""
-        descriptor = os.open(self.path / "setup", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + _JOIN_TIMEOUT
+        while (held := self.hold("setup")) is None:
+            if time.monotonic() > deadline:
+                raise RunDirectoryError(f"{self.path}: another process keeps it locked")
+            time.sleep(0.01)
         try:
-            deadline = time.monotonic() + _JOIN_TIMEOUT
-            while not lock(descriptor, fcntl.LOCK_EX):
-                if time.monotonic() > deadline:
-                    raise RunDirectoryError(f"{self.path}: another process keeps it locked")
-                time.sleep(0.01)
+            # Whoever had it before may have removed the directory, and another one made it anew.
+            if not os.path.samestat(os.fstat(held), (self.path / "setup").stat()):
+                raise FileNotFoundError(errno.ENOENT, "it has just been removed", str(self.path))
             yield
         finally:
-            os.close(descriptor)
+            self.release(held)
+
+    def _open(self, name: str) -> int:
+        return os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
 
     def _empty(self) -> None:
-        for entry in self.path.iterdir():
-            if entry.suffix in {".slab", ".tmp", ".json"}:
-                entry.unlink(missing_ok=True)
+        for path in own_files(self.path):
+            path.unlink(missing_ok=True)
 
-    def renew(self) -> None:
-        """In a forked child: let go of the parent's locks and say that this process is here."""
+    def _let_go(self) -> None:
         while self._held:
             os.close(self._held.pop())
-        os.close(self._presence)
-        self._presence = os.open(self.path / "presence", os.O_RDWR | os.O_CREAT, 0o600)
-        lock(self._presence, fcntl.LOCK_SH)
+
+    def renew(self) -> None:
+        """In a forked child: let go of the parent's locks and say that this process is here.
+
+        Raises:
+            OSError: the directory has gone, or no descriptor is left.
+        """
+        self._let_go()
+        inherited, self._presence = self._presence, None
+        try:
+            self._presence = self._open("presence")
+            lock(self._presence, fcntl.LOCK_SH)
+        finally:
+            # Only now: without a moment in which nobody is present.
+            if inherited is not None:
+                os.close(inherited)
 
     def hold(self, name: str) -> int | None:
         """Take the lock file *name* without waiting; gives what :meth:`release` wants, or ``None``.
 
         A process forked meanwhile does not inherit it.
         """
-        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
-        if not lock(descriptor, fcntl.LOCK_EX):
-            os.close(descriptor)
-            return None
+        descriptor = self._open(name)
+        # Before it is locked: another thread may fork in between.
         self._held.add(descriptor)
-        return descriptor
+        if lock(descriptor, fcntl.LOCK_EX):
+            return descriptor
+        self.release(descriptor)
+        return None
 
     def release(self, held: int) -> None:
         """Let go of a lock of :meth:`hold`."""
@@ -142,7 +169,10 @@ class RunDirectory:
 
     def leave(self) -> None:
         """Let go; the last process to leave removes a directory that was made for this run."""
-        os.close(self._presence)
+        presence, self._presence = self._presence, None
+        if presence is None:
+            return
+        os.close(presence)
         ended = self.group.origin == lineage.of(os.getpid())
         if self.group.temporary and (ended or not lineage.is_alive(self.group.origin)):
             _remove_if_deserted(self.path)
@@ -159,21 +189,29 @@ def join(environ: MutableMapping[str, str]) -> RunDirectory:
     """
     if named := environ.get(VARIABLE):
         try:
-            os.makedirs(named, mode=0o700, exist_ok=True)  # noqa: PTH103 - mode of the leaf only
-            return RunDirectory(Path(named), temporary=False)
+            return _join(Path(named).absolute(), temporary=False)
         except OSError as error:
             raise RunDirectoryError(f"{VARIABLE} = {named}: {error.strerror or error}") from error
     refused = []
     for base in _bases(environ):
         _sweep(base)
         try:
-            path = _make_in(base)
+            joined = _join(_make_in(base), temporary=True)
         except OSError as error:
-            refused.append(f"{base}: {error.strerror}")
+            refused.append(f"{base}: {error.strerror or error}")
             continue
-        environ[VARIABLE] = str(path)
-        return RunDirectory(path, temporary=True)
+        environ[VARIABLE] = str(joined.path)
+        return joined
     raise RunDirectoryError("no directory for shared metrics: " + "; ".join(refused))
+
+
+def _join(path: Path, *, temporary: bool) -> RunDirectory:
+    """Join *path*; if its last process removes it at this moment, make it again."""
+    for _ in range(_ATTEMPTS):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return RunDirectory(path, temporary=temporary)
+    raise RunDirectoryError(f"{path}: is removed again and again")
 
 
 def _bases(environ: MutableMapping[str, str]) -> Iterator[Path]:
@@ -207,7 +245,7 @@ def _sweep(base: Path) -> None:
     """Remove what killed services left behind."""
     for path in base.glob(PREFIX + "*"):
         try:
-            status = path.stat()
+            status = path.lstat()
             if status.st_uid == os.getuid() and time.time() - status.st_mtime > _STALE_AFTER:
                 group = _read_group(path)
                 if group is None or not lineage.is_alive(group.origin):
@@ -217,15 +255,18 @@ def _sweep(base: Path) -> None:
 
 
 def _remove_if_deserted(path: Path) -> None:
+    descriptors: list[int] = []
     try:
-        descriptor = os.open(path / "presence", os.O_RDWR)
-    except FileNotFoundError:
+        for name in ("setup", "presence"):
+            descriptors.append(os.open(path / name, os.O_RDWR | os.O_CREAT, 0o600))
+            if not lock(descriptors[-1], fcntl.LOCK_EX):
+                return
+        shutil.rmtree(path, ignore_errors=True)
+    except (FileNotFoundError, NotADirectoryError):
         return
-    try:
-        if lock(descriptor, fcntl.LOCK_EX):
-            shutil.rmtree(path, ignore_errors=True)
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _read_group(path: Path) -> Group | None:
@@ -236,8 +277,17 @@ def _read_group(path: Path) -> Group | None:
         return None
 
 
+def own_files(path: Path) -> list[Path]:
+    """What of a run may lie in *path*; nothing else there is ours to remove."""
+    return [entry for entry in path.iterdir() if _OWN.fullmatch(entry.name)]
+
+
 def write_aside(path: Path, data: bytes) -> None:
     """Write *data* under another name, then rename it to *path*: readers see all or nothing."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.write_bytes(data)
-    aside.replace(path)
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise

@@ -41,9 +41,13 @@ def on_console(*args, **kwargs):
     return ConsoleFormatter().format(record(*args, **kwargs))
 
 
+def fail():
+    raise ValueError("a\nb")
+
+
 def failure():
     try:
-        raise ValueError("a\nb")
+        fail()
     except ValueError:
         return sys.exc_info()
 

@@ -1,0 +1,310 @@
+import io
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+import requests
+from gunicorn import glogging
+from gunicorn.config import Config
+from opentelemetry.context.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
+
+from c2cotel_acceptance.utils import retry_timeout
+from c2cotel_instrumentation.context import with_request_id
+from c2cotel_instrumentation.gunicorn import CONTEXT_KEY, GunicornInstrumentor
+from c2cotel_instrumentation.logging import LoggingInstrumentor
+
+SPAN = SpanContext(trace_id=0xAB, span_id=0xCD, is_remote=False)
+CONTEXT = with_request_id("abc", set_span_in_context(NonRecordingSpan(SPAN), Context()))
+IDS = "[abc 000000000000000000000000000000ab 00000000000000cd]"
+METHODS = ("access", "atoms", "exception")
+
+
+@pytest.fixture(autouse=True)
+def _gunicorn_restored():
+    methods = [getattr(glogging.Logger, name) for name in METHODS]
+    loggers = [logging.getLogger(name) for name in ("gunicorn.error", "gunicorn.access")]
+    before = [(log, log.level, log.handlers[:], log.propagate) for log in loggers]
+    yield
+    if GunicornInstrumentor().is_instrumented_by_opentelemetry:
+        GunicornInstrumentor().uninstrument()
+    assert [getattr(glogging.Logger, name) for name in METHODS] == methods
+    for log, level, handlers, propagate in before:
+        log.setLevel(level)
+        log.handlers[:] = handlers
+        log.propagate = propagate
+
+
+class Gunicorn:
+    """gunicorn's logger, and what it writes."""
+
+    def __init__(self, access_log_format=None, logger_class=glogging.Logger):
+        cfg = Config()
+        cfg.set("accesslog", "-")
+        if access_log_format:
+            cfg.set("access_log_format", access_log_format)
+        self.logger = logger_class(cfg)
+        self.written = io.StringIO()
+        handler = logging.StreamHandler(self.written)
+        formatter = logging.Formatter("%(message)s [%(request_id)s %(trace_id)s %(span_id)s]")
+        handler.setFormatter(formatter)
+        for log in (self.logger.access_log, self.logger.error_log):
+            log.handlers[:] = [handler]
+
+    def access(self, query="", **environ):
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "RAW_URI": f"/x?{query}" if query else "/x",
+            "PATH_INFO": "/x",
+            "QUERY_STRING": query,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            **environ,
+        }
+        headers = [
+            (name[5:].replace("_", "-"), value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        ]
+        response = SimpleNamespace(
+            status="200 OK", sent=2, headers=[("Location", "/y?token=t&a=1"), ("Set-Cookie", "c=1")]
+        )
+        request = SimpleNamespace(headers=headers)
+        self.logger.access(response, request, environ, timedelta(milliseconds=5))
+        return self.lines[-1]
+
+    @property
+    def lines(self):
+        return self.written.getvalue().splitlines()
+
+
+@pytest.fixture
+def _instrumented():
+    LoggingInstrumentor().instrument()
+    GunicornInstrumentor().instrument()
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_an_access_line_has_the_ids_of_its_request():
+    gunicorn = Gunicorn("%(r)s %(s)s")
+    assert gunicorn.access(**{CONTEXT_KEY: CONTEXT}) == f"GET /x HTTP/1.1 200 {IDS}"
+    assert gunicorn.access() == "GET /x HTTP/1.1 200 [  ]"
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_without_a_context_the_request_id_of_the_environ_does():
+    gunicorn = Gunicorn("%(s)s")
+    assert gunicorn.access(**{"c2c.request_id": "abc"}) == "200 [abc  ]"
+    assert gunicorn.access(**{"c2c.request_id": 7, CONTEXT_KEY: "x"}) == "200 [  ]"
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_secrets_are_not_in_an_access_line():
+    line = Gunicorn("%(r)s | %(U)s | %(q)s | %(f)s").access(
+        "a=1&secret=xyz", HTTP_REFERER="http://h/p?password=xyz&b=2"
+    )
+    assert line == (
+        "GET /x?a=1&secret=REDACTED HTTP/1.1 | /x | a=1&secret=REDACTED | "
+        "http://h/p?password=REDACTED&b=2 [  ]"
+    )
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_nor_in_the_headers_and_the_environ_that_a_format_asks_for():
+    names = (
+        *("{QUERY_STRING}e", "{RAW_URI}e", "{HTTP_X_API_KEY}e", "{x-api-key}i", "{referer}i"),
+        *("{authorization}i", "{cookie}i", "{location}o", "{set-cookie}o", "{accept}i"),
+        "{missing}i",
+    )
+    line = Gunicorn(" ".join(f"%({name})s" for name in names)).access(
+        "secret=xyz",
+        HTTP_X_API_KEY="xyz",
+        HTTP_AUTHORIZATION="xyz",
+        HTTP_COOKIE="xyz",
+        HTTP_REFERER="/?secret=xyz",
+        HTTP_ACCEPT="text/plain",
+    )
+    assert dict(zip(names, line.split(" "), strict=False)) == {
+        "{QUERY_STRING}e": "secret=REDACTED",
+        "{RAW_URI}e": "/x?secret=REDACTED",
+        "{HTTP_X_API_KEY}e": "[REDACTED]",
+        "{x-api-key}i": "[REDACTED]",
+        "{authorization}i": "[REDACTED]",
+        "{cookie}i": "[REDACTED]",
+        "{location}o": "/y?token=REDACTED&a=1",
+        "{set-cookie}o": "[REDACTED]",
+        "{referer}i": "/?secret=REDACTED",
+        "{accept}i": "text/plain",
+        "{missing}i": "-",
+    }
+
+
+def handle_request(application, environ):
+    application(environ)
+
+
+def failing(environ):
+    raise ZeroDivisionError(environ["PATH_INFO"])
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_an_exception_that_leaves_the_application_is_logged_in_its_request():
+    gunicorn = Gunicorn("%(s)s")
+    try:
+        handle_request(failing, {"PATH_INFO": "/x", CONTEXT_KEY: CONTEXT})
+    except ZeroDivisionError:
+        # As gunicorn's workers do: without the environ, then with one made anew.
+        gunicorn.logger.exception("Error handling request %s %s", "GET", "/x?secret=xyz&a=1")
+        gunicorn.access()
+    assert gunicorn.lines[0] == f"Error handling request GET /x?secret=REDACTED&a=1 {IDS}"
+    assert gunicorn.lines[-2].startswith("ZeroDivisionError")
+    assert gunicorn.lines[-1] == f"200 {IDS}"
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_an_exception_of_gunicorn_itself_is_logged_as_ever():
+    gunicorn = Gunicorn()
+    try:
+        failing({"PATH_INFO": "x"})
+    except ZeroDivisionError as error:
+        gunicorn.logger.exception(error)
+    assert gunicorn.lines[0] == "x [  ]"
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_a_logger_class_of_the_application_is_covered():
+    class Mine(glogging.Logger):
+        def atoms(self, *args):
+            return {**super().atoms(*args), "mine": "!"}
+
+    gunicorn = Gunicorn("%(mine)s %(q)s", Mine)
+    assert gunicorn.access("secret=x", **{CONTEXT_KEY: CONTEXT}) == f"! secret=REDACTED {IDS}"
+
+
+def test_uninstrument_restores_what_was_there():
+    LoggingInstrumentor().instrument()
+    methods = [getattr(glogging.Logger, name) for name in METHODS]
+    for _ in range(2):
+        GunicornInstrumentor().instrument()
+        assert [getattr(glogging.Logger, name) for name in METHODS] != methods
+        GunicornInstrumentor().uninstrument()
+        assert [getattr(glogging.Logger, name) for name in METHODS] == methods
+    assert Gunicorn("%(q)s").access("secret=x", **{CONTEXT_KEY: CONTEXT}) == "secret=x [  ]"
+
+
+def test_somebody_who_wrapped_later_is_left_in_place(monkeypatch):
+    LoggingInstrumentor().instrument()
+    GunicornInstrumentor().instrument()
+    ours = glogging.Logger.access
+
+    def theirs(*args):
+        ours(*args)
+
+    gunicorn = Gunicorn("%(s)s")
+    with monkeypatch.context() as patch:
+        patch.setattr(glogging.Logger, "access", theirs)
+        GunicornInstrumentor().uninstrument()
+        assert gunicorn.access(**{CONTEXT_KEY: CONTEXT}) == "200 [  ]"
+        GunicornInstrumentor().instrument()
+        assert gunicorn.access(**{CONTEXT_KEY: CONTEXT}) == f"200 {IDS}"
+
+
+def test_gunicorn_is_not_imported_for_it():
+    program = (
+        "import sys\n"
+        "from c2cotel_instrumentation.gunicorn import GunicornInstrumentor\n"
+        "sys.modules['gunicorn'] = None\n"
+        "GunicornInstrumentor().instrument()\n"
+        "GunicornInstrumentor().uninstrument()\n"
+        "assert not [name for name in sys.modules if name.startswith('gunicorn.')]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+APPLICATION = """
+from opentelemetry import context
+from c2cotel_instrumentation.context import with_request_id
+
+def application(environ, start_response):
+    environ["c2c.context"] = with_request_id(f"id-of-{environ['PATH_INFO']}", context.Context())
+    if environ["PATH_INFO"] == "/fails":
+        raise ZeroDivisionError
+    start_response("200 OK", [("Content-Length", "2")])
+    if environ["PATH_INFO"] == "/streams":
+        return half()
+    return [b"ok"]
+
+def half():
+    yield b"o"
+    raise ZeroDivisionError
+"""
+# As opentelemetry-instrument does: before gunicorn is imported, in what becomes its master.
+START = """
+import sys
+from c2cotel_instrumentation.gunicorn import GunicornInstrumentor
+from c2cotel_instrumentation.logging import LoggingInstrumentor
+GunicornInstrumentor().instrument()
+LoggingInstrumentor().instrument()
+assert "gunicorn" not in sys.modules
+from gunicorn.app.wsgiapp import run
+run()
+"""
+CONFIGURATION = """
+def line(format):
+    return {"format": format, "class": "logging.Formatter"}
+
+logconfig_dict = {
+    "formatters": {"generic": line("%(name)s [%(request_id)s] %(message)s")},
+}
+"""
+
+
+def _address(log):
+    found = re.search(r"Listening at: (http://\S+)", log.read_text())
+    return found and found[1]
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread"])
+def test_a_real_gunicorn_logs_its_requests_with_their_ids(tmp_path, worker):
+    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "gunicorn.conf.py").write_text(CONFIGURATION)
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-c", START, "-k", worker, "-b", "127.0.0.1:0"),
+                *("--access-logformat", "%(r)s %(s)s", "--no-control-socket"),
+                "app:application",
+            ],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        url = retry_timeout(lambda: _address(log), timeout=30, interval=0.05)
+        assert requests.get(f"{url}/hello?secret=x", timeout=20).text == "ok"
+        assert requests.get(f"{url}/fails?secret=x", timeout=20).status_code == 500
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{url}/streams?secret=x", timeout=20)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+    text = log.read_text()
+    lines = text.splitlines()
+    assert [line for line in lines if "[id-of-" in line] == [
+        "gunicorn.access [id-of-/hello] GET /hello?secret=REDACTED HTTP/1.1 200",
+        "gunicorn.error [id-of-/fails] Error handling request GET /fails?secret=REDACTED",
+        "gunicorn.access [id-of-/fails] GET /fails?secret=REDACTED HTTP/1.1 500",
+        "gunicorn.access [id-of-/streams] GET /streams?secret=REDACTED HTTP/1.1 200",
+        "gunicorn.error [id-of-/streams] Error handling request",
+    ]
+    assert "secret=x" not in text

@@ -20,11 +20,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gunicorn.glogging import Logger as _GunicornLogger
-
 from c2cotel.otel import instrument
 from c2cotel.pyramid_logging import dict_config
 from c2cotel.settings import load
+
+_loaded = load()
+# gunicorn writes the sentence on stderr, and stops.
+_loaded.raise_for_application()
+_settings = _loaded.settings
+
+# Now, not in on_starting: gunicorn reads this file, loads the application if preload_app is on,
+# and only then calls its hooks.
+instrument()
+
+# Only now: OpenTelemetry's log handler stays where it is because set-up has wrapped dictConfig,
+# and gunicorn.glogging keeps the one that it finds when it is imported.
+from gunicorn.glogging import Logger as _GunicornLogger  # noqa: E402 - see above
 
 
 class Logger(_GunicornLogger):  # type: ignore[misc] # gunicorn has no type information
@@ -46,15 +57,6 @@ class Logger(_GunicornLogger):  # type: ignore[misc] # gunicorn has no type info
             self._set_handler(log, file, logging.Formatter(fmt, self.datefmt))
             log.propagate = False
 
-
-_loaded = load()
-# gunicorn writes the sentence on stderr, and stops.
-_loaded.raise_for_application()
-_settings = _loaded.settings
-
-# Now, not in on_starting: gunicorn reads this file, loads the application if preload_app is on,
-# and only then calls its hooks.
-instrument()
 
 # In a container, which is where nothing else is configured, all interfaces are what is wanted.
 bind = f"0.0.0.0:{os.environ.get('PORT') or '8080'}"

@@ -24,18 +24,18 @@ def candidates() -> Iterator[Path]:
 
 
 def main() -> None:
-    found: dict[tuple[int, ...], Path] = {}
+    found: dict[tuple[int, int], Path] = {}
     for path in candidates():
         told = subprocess.run(
             [path, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=30
         )
         match = re.fullmatch(r"cpython (\d+)\.(\d+)\s*", told.stdout)
         if told.returncode == 0 and match:
-            version = tuple(map(int, match.groups()))
+            version = int(match[1]), int(match[2])
             if version >= LEAST:
                 found.setdefault(version, path)
     for version, path in sorted(found.items()):
-        print(".".join(map(str, version)), path)
+        sys.stdout.write(f"{version[0]}.{version[1]} {path}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stores import ROUTES, STORES, Store, values
-from workers import answer
+from workers import answer, silence
 
 _HISTOGRAMS = 2000
 # Of two counters: one has at most 2000.
@@ -61,6 +61,7 @@ def main() -> None:
     store = STORES[kind](Path(tempfile.mkdtemp(prefix="c2cotel-bench-", dir=base)), endpoint)
     try:
         answer(
+            silence(),
             add=lambda rounds: _nanoseconds(store.add, rounds),
             record=lambda rounds: _nanoseconds(store.record, rounds),
             scrape_counters=lambda times: _scrape(store, "counters", times),

@@ -57,13 +57,13 @@ class Store(ABC):
     def histogram(self, name: str) -> Count:
         """A new histogram, to be called likewise."""
 
-    def start_worker(self) -> None:
+    def start_worker(self) -> None:  # noqa: B027 - most have nothing to do
         """What a forked worker has to do first."""
 
-    def end_worker(self) -> None:
+    def end_worker(self) -> None:  # noqa: B027 - most have nothing to do
         """What a worker has to do last, if it may."""
 
-    def see_end_of(self, pid: int) -> None:
+    def see_end_of(self, pid: int) -> None:  # noqa: B027 - most have nothing to do
         """What the master has to do when worker *pid* has ended."""
 
     def scrape(self) -> bytes:
@@ -76,6 +76,7 @@ class Store(ABC):
 
     def leave(self) -> None:
         """Clean up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class C2cotel(Store):
@@ -120,9 +121,7 @@ class C2cotel(Store):
 
     def histogram(self, name: str) -> Count:
         histogram = self._meter.create_histogram(name, explicit_bucket_boundaries_advisory=BOUNDS)
-        return lambda amount, values: histogram.record(
-            amount, dict(zip(KEYS, values, strict=True))
-        )
+        return lambda amount, values: histogram.record(amount, dict(zip(KEYS, values, strict=True)))
 
     def scrape(self) -> bytes:
         return self._scraper.expose()[0]
@@ -147,8 +146,10 @@ class Sdk(Store):
 
     def _provide(self, reader: Any) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.resources import Resource
 
-        self._provider = MeterProvider([reader], shutdown_on_exit=False)
+        resource = Resource({"process.pid": os.getpid()})
+        self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         meter = self._provider.get_meter("benchmark")
         self._counter = meter.create_counter("adds")
         self._histogram = meter.create_histogram(
@@ -224,9 +225,6 @@ class PrometheusClient(Store):
         multiprocess.MultiProcessCollector(registry)
         text: bytes = self._client.generate_latest(registry)
         return text
-
-    def leave(self) -> None:
-        shutil.rmtree(self.folder)
 
 
 STORES: dict[str, type[Store]] = {

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 _HERE = Path(__file__).parent
 _CONFIGURING = ("C2C_", "OTEL_", "PROMETHEUS_", "LOG_", "GIT_HASH")
@@ -69,11 +69,16 @@ class Worker:
             self._process.wait()
 
 
-def answer(**answers: Callable[..., Any]) -> None:
-    """In the worker: answer until there are no more questions."""
+def silence() -> TextIO:
+    """In the worker: discard what is printed from now on; gives where the answers go."""
     told = os.fdopen(os.dup(1), "w")
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
+    return told
+
+
+def answer(told: TextIO, **answers: Callable[..., Any]) -> None:
+    """In the worker: answer until there are no more questions."""
     for line in sys.stdin:
         question, parameters = json.loads(line)
         told.write(json.dumps(answers[question](**parameters)) + "\n")

@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -37,14 +38,20 @@ from c2cotel_acceptance.utils import retry_timeout
 
 _START_TIMEOUT = 30.0
 _LOCALHOST = "127.0.0.1"
+_PORTS = (20_000, 32_000)  # below Linux' net.ipv4.ip_local_port_range
 
 
 def free_port(host: str = _LOCALHOST) -> int:
-    """A TCP port that is free now; nothing keeps it so."""
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port that is free now; nothing keeps it so.
+
+    Not one of those that the system gives to outgoing connections: under load, one of these would
+    soon take it.
+    """
+    for port in random.sample(range(*_PORTS), 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((host, port))
+            return port
+    raise RuntimeError(f"No free port between {_PORTS[0]} and {_PORTS[1]} on {host}")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ import pytest
 from c2cotel_acceptance import servers, telemetry
 from c2cotel_acceptance.processes import MissingError, Process, script
 from c2cotel_acceptance.traffic import Call, Traffic, send
+from c2cotel_acceptance.utils import retry_timeout
 
 APP = Path(__file__).parents[1] / "app"
 DURATION = "http_server_request_duration_seconds_count"
@@ -54,7 +55,8 @@ class Service:
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
     def scrape(self, **how: bool) -> telemetry.Scrape:
-        return telemetry.scrape(self.metrics_url, **how)
+        # Whoever served the page may have ended: another takes over within a second.
+        return retry_timeout(lambda: telemetry.scrape(self.metrics_url, **how), 5, 0.05)
 
     def counted(self) -> dict[tuple[str, int], int]:
         """Requests by route and status, as the scrape has them."""

@@ -25,7 +25,7 @@ from opentelemetry.exporter.prometheus._mapping import (
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.utils import floatToGoString
+from prometheus_client.utils import floatToGoString as _untyped_go_string  # noqa: N813 - a function
 
 from c2cotel.metrics.instruments import Description, Scope
 from c2cotel.metrics.merge import Family, Row
@@ -79,8 +79,7 @@ class Exposition:
                 else:
                     _write_numbers(output, rows, lines)
         generate = generate_openmetrics if openmetrics else generate_text
-        for registry in registries:
-            output.append(generate(registry).decode().removesuffix("# EOF\n"))
+        output += [generate(r).decode().removesuffix("# EOF\n") for r in registries]
         if openmetrics:
             output.append("# EOF\n")
         return "".join(output)
@@ -92,23 +91,41 @@ class Exposition:
     def _by_name(
         self, families: Iterable[tuple[Family, list[Row]]]
     ) -> dict[str, list[tuple[Family, list[Row]]]]:
-        """Instruments of several scopes may share a name, if they are of one kind and shape."""
-        named: dict[str, list[tuple[Family, list[Row]]]] = {}
+        """Instruments of several scopes may share a name, if they are of one type.
+
+        Of one scope there is one: when a new release that a reload has started describes an
+        instrument otherwise (other buckets), the new one, or it would never be seen.
+        """
+        named: dict[str, dict[Scope, tuple[Family, list[Row]]]] = {}
         for family, rows in families:
-            name = self._name(family.description)
-            members = named.setdefault(name, [])
-            if members and not _fit(members[0][0].description, family.description):
-                if name not in self._said:
-                    self._said.add(name)
-                    LOGGER.warning(
-                        "%s is counted as %s and as %s: only the first is exposed (said once).",
-                        name,
-                        members[0][0].description.kind,
-                        family.description.kind,
-                    )
+            description = family.description
+            name = self._name(description)
+            members = named.setdefault(name, {})
+            other = next((f.description for f, _ in members.values()), description)
+            if description.scope in members:
+                other = members[description.scope][0].description
+                if other.name != description.name:
+                    self._say(name, other, description, "first")
+                    continue
+                self._say(name, other, description, "newer")
+                if _type(other) != _type(description):
+                    members.clear()
+            elif _type(other) != _type(description):
+                self._say(name, other, description, "first")
                 continue
-            members.append((family, rows))
-        return named
+            members[description.scope] = (family, rows)
+        return {name: list(members.values()) for name, members in named.items()}
+
+    def _say(self, name: str, one: Description, other: Description, kept: str) -> None:
+        if name not in self._said:
+            self._said.add(name)
+            LOGGER.warning(
+                "%s is counted in two ways, as %s and as %s: only the %s is exposed (said once).",
+                name,
+                _way(one),
+                _way(other),
+                kept,
+            )
 
     def _name(self, description: Description) -> str:
         """As exporter and prometheus_client together make it."""
@@ -131,10 +148,15 @@ class Exposition:
         return lines
 
 
+def _go(number: float) -> str:
+    """As Go writes it."""
+    return str(_untyped_go_string(number))  # type: ignore[no-untyped-call]  # it says no types
+
+
 def _write_numbers(output: list[str], rows: list[Row], lines: _Lines) -> None:
     for row in rows:
         value = row.values[0]
-        number = repr(value) if -math.inf < value < _EXPONENT_FROM else floatToGoString(value)
+        number = repr(value) if -math.inf < value < _EXPONENT_FROM else _go(value)
         output.append(f"{lines.prefixes[id(row)][0]} {number}\n")
 
 
@@ -148,9 +170,7 @@ def _write_histograms(output: list[str], rows: list[Row], lines: _Lines) -> None
         if max(numbers[-1], total) < _EXPONENT_FROM:
             output += [f"{p} {n!r}\n" for p, n in zip(prefixes, numbers, strict=True)]
         else:
-            output += [
-                f"{p} {floatToGoString(n)}\n" for p, n in zip(prefixes, numbers, strict=True)
-            ]
+            output += [f"{p} {_go(n)}\n" for p, n in zip(prefixes, numbers, strict=True)]
 
 
 def _type(description: Description) -> str:
@@ -159,9 +179,9 @@ def _type(description: Description) -> str:
     return "histogram" if description.kind == "histogram" else "gauge"
 
 
-def _fit(one: Description, other: Description) -> bool:
-    """Whether the series of both can stand under one name."""
-    return (_type(one), one.bounds) == (_type(other), other.bounds)
+def _way(description: Description) -> str:
+    how = f"merged by {description.merge}" if description.is_gauge else description.bounds
+    return f"{description.kind} {description.name} {how or ''}".rstrip()
 
 
 def _head(name: str, description: Description, *, openmetrics: bool) -> str:
@@ -186,7 +206,7 @@ def _prefixes(name: str, description: Description, row: Row, lines: _Lines) -> l
         return [f"{name}_total{_braces(labels)}"]
     if kind == "gauge":
         return [f"{name}{_braces(labels)}"]
-    bounds = [floatToGoString(bound) for bound in (*description.bounds, math.inf)]
+    bounds = [_go(bound) for bound in (*description.bounds, math.inf)]
     return [
         *(f"{name}_bucket{_braces(labels | {'le': bound})}" for bound in bounds),
         f"{name}_count{_braces(labels)}",

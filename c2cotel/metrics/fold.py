@@ -14,7 +14,7 @@ from pathlib import Path
 
 from c2cotel.metrics import slab as slabs
 from c2cotel.metrics.directory import RunDirectory, own_files, write_aside
-from c2cotel.metrics.merge import FOLD, Merge, open_slab, read_image, slab_names
+from c2cotel.metrics.merge import FOLD, NEVER_A_SLAB, Merge, open_slab, read_image, slab_names
 from c2cotel.metrics.slab import Header, Slab
 from c2cotel.metrics.store import encode_series
 
@@ -107,7 +107,12 @@ def _is_dead(path: Path) -> bool:
 
 
 def _load(path: Path) -> bytes:
-    descriptor = open_slab(path)
+    try:
+        descriptor = open_slab(path)
+    except OSError as error:
+        if error.errno not in NEVER_A_SLAB:
+            raise
+        return b""
     try:
         return read_image(descriptor)
     finally:

@@ -127,7 +127,7 @@ class _Instrument:
         self._marker = store.marker
         self._encoded = description.encode()
         self._fill = math.nan if description.may_be_absent else 0.0
-        self._said = False
+        self._said: set[str] = set()
         self.forget()
         store.register(self)
 
@@ -149,20 +149,23 @@ class _Instrument:
         try:
             if self._marker[0]:
                 return self._indices[tuple(attributes.items()) if attributes else ()]
-        except (KeyError, TypeError, AttributeError):
-            pass
+        except Exception:  # noqa: BLE001 - see _locate
+            LOGGER.debug("%s: a new series, or one that cannot be", self.description.name)
         return self._locate(attributes)
 
     def _locate(self, attributes: Attributes) -> int:
-        """The same for a series that the look-up did not find."""
-        if not self._marker[0]:
-            self._store.renew()
+        """The same for a series that the look-up did not find.
+
+        Whatever the look-up raised: attributes are the caller's, and so is what hashing, comparing
+        or printing them does. What is wrong with them is found again, and said, here.
+        """
+        self._store.check_process()
         with self._locating:
             self._doubles = self._store.doubles
             try:
                 key = series_key(attributes)
-            except (AttributeError, TypeError):
-                self._say("%s was given attributes it cannot use: %r", attributes)
+            except Exception as error:  # noqa: BLE001 - a measurement never fails a request
+                self._say("%s was given attributes it cannot use: %s", _shown(error))
                 return self._store.lose()
             index = self._series.get(key)
             if index is None:
@@ -180,7 +183,7 @@ class _Instrument:
                 "%s has more than %d sets of attributes: further ones are counted together "
                 "under otel.metric.overflow. The first of them was %s",
                 self._store.max_series,
-                str(key)[:300],
+                _shown(key),
             )
             key = OVERFLOW
             if key in self._series:
@@ -195,19 +198,27 @@ class _Instrument:
     def _remember(self, attributes: Attributes, index: int) -> None:
         try:
             self._indices[tuple(attributes.items()) if attributes else ()] = index
-        except TypeError:  # a list among the values: every measurement is located anew
+        except Exception:  # noqa: BLE001 - a list among the values: it is located every time
             LOGGER.debug("%s: attributes that cannot be hashed", self.description.name)
 
     def _refuse(self, amount: object) -> None:
         self._say(
-            "%s was given %r: not a number it can count. Such measurements are dropped",
-            amount,
+            "%s was given %s: not a number it can count. Such measurements are dropped",
+            _shown(amount),
         )
 
     def _say(self, message: str, *values: object) -> None:
-        if not self._said:
-            self._said = True
-            LOGGER.warning(message + " (said once).", self.description.name, *values)
+        if message not in self._said:
+            self._said.add(message)
+            LOGGER.warning(f"{message} (said once).", self.description.name, *values)  # noqa: G004 - parts
+
+
+def _shown(value: object) -> str:
+    """For the log; any object, also one that cannot be printed."""
+    try:
+        return repr(value)[:300]
+    except Exception:  # noqa: BLE001 - as of an integer with more than 4300 digits
+        return object.__repr__(value)
 
 
 class _Adding(_Instrument):
@@ -216,7 +227,10 @@ class _Adding(_Instrument):
     _least = 0.0
 
     def add(
-        self, amount: float, attributes: Attributes = None, context: Context | None = None
+        self,
+        amount: float,
+        attributes: Attributes = None,
+        context: Context | None = None,  # noqa: ARG002 - the API's; exemplars will want it
     ) -> None:
         try:
             if self._marker[0]:
@@ -231,7 +245,7 @@ class _Adding(_Instrument):
                     self._doubles[index] += amount
             else:
                 self._refuse(amount)
-        except TypeError:
+        except Exception:  # noqa: BLE001 - see _locate; 10**400 overflows, an array is ambiguous
             self._refuse(amount)
 
 
@@ -254,7 +268,10 @@ class Histogram(_Instrument, metrics.Histogram):
         _Instrument.__init__(self, store, description)
 
     def record(
-        self, amount: float, attributes: Attributes = None, context: Context | None = None
+        self,
+        amount: float,
+        attributes: Attributes = None,
+        context: Context | None = None,  # noqa: ARG002 - see add
     ) -> None:
         try:
             if self._marker[0]:
@@ -268,37 +285,41 @@ class Histogram(_Instrument, metrics.Histogram):
                 bucket = index + bisect_left(self._bounds, amount)
                 with self._lock:
                     doubles = self._doubles
-                    doubles[bucket] += 1.0
+                    # In this order: a Decimal can be compared, but not added.
                     doubles[index + self._sum] += amount
+                    doubles[bucket] += 1.0
             else:
                 self._refuse(amount)
-        except TypeError:
+        except Exception:  # noqa: BLE001 - see add
             self._refuse(amount)
 
 
 class _Setting(_Instrument):
     """What replaces a value instead of adding to it."""
 
-    def _put(self, value: float, attributes: Attributes) -> int | None:
-        index = self._find(attributes)
+    def _put(self, index: int, value: float) -> None:
         try:
+            if not math.isfinite(value):  # NaN would be a value that has gone
+                self._refuse(value)
+                return
             with self._lock:
                 self._doubles[index] = value
                 if self.description.is_gauge:
                     self._doubles[index + 1] = time.time()
-        except TypeError:
+        except Exception:  # noqa: BLE001 - see _Adding.add
             self._refuse(value)
-            return None
-        return index
 
 
 class Gauge(_Setting, metrics._Gauge):  # noqa: SLF001 - the API has no public name for it yet
     """A value of this process, merged by the rule of its description."""
 
     def set(
-        self, amount: float, attributes: Attributes = None, context: Context | None = None
+        self,
+        amount: float,
+        attributes: Attributes = None,
+        context: Context | None = None,  # noqa: ARG002 - see add
     ) -> None:
-        self._put(amount, attributes)
+        self._put(self._find(attributes), amount)
 
 
 class _Observable(_Setting):
@@ -311,16 +332,29 @@ class _Observable(_Setting):
         callbacks: Sequence[CallbackT] | None,
     ) -> None:
         super().__init__(store, description)
-        self._callbacks = [_started(callback) for callback in callbacks or ()]
+        self._callbacks: list[CallbackT] = []
         self._failed: set[int] = set()
+        self.ask_also(callbacks or ())
+
+    def ask_also(self, callbacks: Sequence[CallbackT]) -> None:
+        """Ask these too: of somebody else who made the same instrument."""
+        self._callbacks += [_started(callback) for callback in callbacks]
 
     def observe(self, options: CallbackOptions) -> None:
-        """Call the callbacks and write down what they say; what they say no more is absent."""
-        seen = set()
+        """Call the callbacks and write down what they say; what they say no more is absent.
+
+        What they say twice of one series (that of the overflow, or two callbacks) is added up, as
+        the SDK does; of a gauge the last one holds.
+        """
+        seen: dict[int, float] = {}
         for number, callback in enumerate(self._callbacks):
             try:
                 for observation in _ask(callback, options):
-                    seen.add(self._put(observation.value, observation.attributes))
+                    index, value = self._find(observation.attributes), observation.value
+                    if index in seen and not self.description.is_gauge:
+                        value += seen[index]
+                    seen[index] = value
+                    self._put(index, value)
             except Exception:
                 # A callback is the application's: its failure must not stop the scrape.
                 if number not in self._failed:

@@ -70,6 +70,6 @@ def _stat(pid: int) -> _Stat | None:
 
 def _program(pid: int) -> str | None:
     try:
-        return os.readlink(f"/proc/{pid}/exe")
+        return str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
         return None

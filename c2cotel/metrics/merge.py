@@ -48,7 +48,7 @@ FOLD = "folded" + slabs.SUFFIX
 _ATTEMPTS = 20
 # A symbolic link, a socket or pipe, a file of somebody else. What else keeps a slab from being
 # opened (no descriptor left) is no reason to go on without its numbers.
-_NEVER_A_SLAB = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES})
+NEVER_A_SLAB = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES})
 _SCOPE = Scope("c2cotel.metrics", "", "")
 _ITSELF: dict[str, tuple[Kind, str, str]] = {
     "processes": ("gauge", "{process}", "Living processes that count."),
@@ -173,10 +173,7 @@ class Merge:
 
     def _consistent(self, directory: Path) -> list[tuple[str, bytes, bool]] | None:
         """The same, or ``None`` if another fold came in between."""
-        try:
-            fold = open_slab(directory / FOLD)
-        except FileNotFoundError:
-            fold = None
+        fold = self._open_fold(directory)
         try:
             images = []
             members: frozenset[str] = frozenset()
@@ -184,21 +181,34 @@ class Merge:
                 data = read_image(fold)
                 members = self.members(data)
                 images.append((FOLD, data, False))
-            for name in slab_names(directory):
-                if name not in members:
-                    images.append((name, *self._image(directory / name)))
+            images += [
+                (name, *self._image(directory / name))
+                for name in slab_names(directory)
+                if name not in members
+            ]
             # An open file keeps its inode, so another fold cannot have the same one.
             return images if _inode(directory / FOLD) == _inode(fold) else None
         finally:
             if fold is not None:
                 os.close(fold)
 
+    def _open_fold(self, directory: Path) -> int | None:
+        try:
+            return open_slab(directory / FOLD)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in NEVER_A_SLAB:
+                raise
+            self._complain(FOLD, error)
+            return None
+
     def _image(self, path: Path) -> tuple[bytes, bool]:
         """A slab's bytes, and whether its owner lives."""
         try:
             descriptor = open_slab(path)
         except OSError as error:
-            if error.errno not in _NEVER_A_SLAB:
+            if error.errno not in NEVER_A_SLAB:
                 raise
             self._complain(path.name, error)
             return b"", False
@@ -246,7 +256,11 @@ class Merge:
             self._files[name] = file = _File(identity=(header.pid, header.created))
         if file.parsed < header.used:
             self._parse(name, file, data, header)
-        doubles = memoryview(data)[: header.used].cast("d").tolist()
+        doubles: list[float] = memoryview(data)[: header.used].cast("d").tolist()  # type: ignore[assignment]  # it thinks of the bytes
+        self._sum(file, doubles, living=living)
+        return header
+
+    def _sum(self, file: _File, doubles: list[float], *, living: bool) -> None:
         reading = self._reading
         for family, row, first, width in file.series:
             if not living and family.description.ends_with_process:
@@ -267,7 +281,6 @@ class Merge:
             else:
                 row.values = doubles[first : first + width]
                 row.reading = reading
-        return header
 
     def _parse(self, name: str, file: _File, data: bytes, header: slabs.Header) -> None:
         try:
@@ -339,14 +352,15 @@ def _merge_gauge(rule: str, row: Row, new: list[float], reading: int) -> None:
 
 def slab_names(directory: Path) -> list[str]:
     """The slabs by age, without the fold."""
-    return sorted(n for n in os.listdir(directory) if n.endswith(slabs.SUFFIX) and n != FOLD)
+    names = (path.name for path in directory.iterdir())
+    return sorted(name for name in names if name.endswith(slabs.SUFFIX) and name != FOLD)
 
 
 def open_slab(path: Path) -> int:
     """A descriptor of a slab, or of a regular file that may turn out to be none.
 
     Raises:
-        OSError: with an ``errno`` of :data:`_NEVER_A_SLAB`, it is something else.
+        OSError: with an ``errno`` of :data:`NEVER_A_SLAB`, it is something else.
     """
     # Does not wait for a writer if it is a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -371,9 +385,11 @@ def _inode(file: Path | int | None) -> int | None:
     if file is None:
         return None
     try:
-        return os.stat(file).st_ino  # noqa: PTH116 - a descriptor, too
+        # A descriptor, too, for which not to follow links means nothing.
+        status = os.fstat(file) if isinstance(file, int) else file.lstat()
     except FileNotFoundError:
         return None
+    return status.st_ino if stat.S_ISREG(status.st_mode) else None
 
 
 def _decode_description(key: bytes) -> Description:

@@ -11,7 +11,9 @@ the SDK's where that is wrong before a fork, and where an error can be said earl
 Asking twice for the same instrument gives the same object.
 """
 
+import itertools
 import logging
+import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -77,7 +79,7 @@ class MeterProvider(metrics.MeterProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> "Meter":
-        scope = Scope(name, version or "", schema_url or "", series_key(attributes))
+        scope = Scope(name or "", version or "", schema_url or "", series_key(attributes))
         with self._lock:
             meter = self._meters.get(scope)
             if meter is None:
@@ -86,6 +88,7 @@ class MeterProvider(metrics.MeterProvider):
 
     def observe(self, timeout: float = 10.0) -> None:
         """Ask the callbacks of this process; *timeout* in seconds is what they are told."""
+        self.store.check_process()
         if self._observables and self._observing.acquire(blocking=False):
             try:
                 for observable in tuple(self._observables):
@@ -208,7 +211,7 @@ class Meter(metrics.Meter):
     ) -> Any:
         name, unit = _checked_name(name), _checked_unit(name, unit or "")
         merge = _checked_merge(name, merge or self._provider.gauge_merge.get(name, "pid"))
-        description = Description(kind, name, unit, text or "", self._scope, bounds, merge)
+        description = Description(kind, name, unit, str(text or ""), self._scope, bounds, merge)
         with self._lock:
             made = self._made.get(name.lower())
             if made is None:
@@ -220,8 +223,11 @@ class Meter(metrics.Meter):
                     f"{made.description.unit!r}, so it cannot be {kind} in {unit!r}. "
                     "Give one of them another name."
                 )
-            elif made.description != description:
-                LOGGER.warning("%s: made before with another description or buckets; kept.", name)
+            else:
+                if made.description != description:
+                    LOGGER.warning("%s: made before with other buckets or merge; kept.", name)
+                if callbacks:
+                    made.ask_also(callbacks)
         return made
 
     def _build(self, description: Description, callbacks: Sequence[CallbackT] | None) -> Any:
@@ -251,9 +257,13 @@ def _checked_unit(name: str, unit: str) -> str:
 def _checked_bounds(name: str, bounds: Sequence[float]) -> tuple[float, ...]:
     try:
         numbers = tuple(float(bound) for bound in bounds)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InstrumentError(f"{name}: bucket boundaries {bounds!r} are not numbers") from error
-    if any(low >= high for low, high in zip(numbers, numbers[1:], strict=False)):
+    if numbers and numbers[-1] == math.inf:  # it is there anyway
+        numbers = numbers[:-1]
+    if not all(map(math.isfinite, numbers)):
+        raise InstrumentError(f"{name}: bucket boundaries {bounds!r} are not all finite")
+    if any(low >= high for low, high in itertools.pairwise(numbers)):
         raise InstrumentError(f"{name}: bucket boundaries {bounds!r} do not ascend")
     if len(numbers) > _MOST_BOUNDS:
         raise InstrumentError(f"{name}: {len(numbers)} bucket boundaries; at most {_MOST_BOUNDS}")

@@ -1,4 +1,4 @@
-"""What a scrape and a push send: the merged metrics of the whole group, from any of its processes."""
+"""What a scrape and a push send: the merged metrics of the whole group, from any process of it."""
 
 import logging
 import os
@@ -14,7 +14,6 @@ from c2cotel.metrics.provider import MeterProvider
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
-
     from prometheus_client import CollectorRegistry
 
     from c2cotel.metrics.exposition import Exposition
@@ -73,7 +72,7 @@ class Scraper:
             text = self._exposition.write(
                 self._merge.read(), self._registries, openmetrics=openmetrics
             )
-        return text.encode(), OPENMETRICS if openmetrics else TEXT
+        return text.encode("utf-8", "backslashreplace"), OPENMETRICS if openmetrics else TEXT
 
     def metrics_data(self, resource: "Resource") -> "MetricsData":
         """The same for an SDK reader.
@@ -92,6 +91,7 @@ class Scraper:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        self._provider.store.check_process()
         lock = self._lock
         if not lock.acquire(timeout=_PATIENCE):
             raise BusyError(f"another scrape of process {os.getpid()} is under way")

@@ -17,6 +17,8 @@ Expose = Callable[[str], tuple[bytes, str]]
 
 # Seconds a client may take to say what it wants, or to take what it asked for.
 _CLIENT_TIMEOUT = 10.0
+# Seconds until :meth:`MetricsServer.stop` is noticed, at most.
+_POLL = 0.1
 _COMPRESS_FROM = 1400
 
 
@@ -26,7 +28,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "c2cotel"
     sys_version = ""
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         try:
             body, content_type = self.server.expose(self.headers.get("Accept", ""))
         except BusyError as error:
@@ -80,7 +82,9 @@ class MetricsServer(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def start(self) -> None:
-        threading.Thread(target=self.serve_forever, name="c2cotel-metrics", daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, args=(_POLL,), name="c2cotel-metrics", daemon=True
+        ).start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
@@ -90,8 +94,13 @@ class MetricsServer(ThreadingHTTPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        LOGGER.debug("%s went away during a scrape", client_address, exc_info=True)
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - overridden
+        LOGGER.debug("%s went away during a scrape", client_address)
+
+    def stop(self) -> None:
+        """Let go of the port; what is being answered is answered."""
+        self.shutdown()
+        self.server_close()
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, which leaves the parent's open."""

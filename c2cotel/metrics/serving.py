@@ -65,6 +65,7 @@ class Serving:
         self._folder: Folder | None = None
         self.server: MetricsServer | None = None
         self._parent: int | None = None
+        self._process = os.getpid()
         self._reset()
         provider.store.register(self)
 
@@ -72,6 +73,7 @@ class Serving:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._starting = threading.Lock()
+        self._role: int | None = None
         self._leading = False
         self._push: Push | None = None
         self._refused = ""
@@ -83,7 +85,8 @@ class Serving:
         inherited, self.server = self.server, None
         if inherited is not None:
             inherited.abandon()
-        self._parent = os.getppid()
+        # Not getppid(): the parent may have ended already.
+        self._parent, self._process = self._process, os.getpid()
         self._reset()
 
     @property
@@ -108,11 +111,17 @@ class Serving:
     def stop(self, timeout: float) -> None:
         """Observe and push a last time, within *timeout* seconds, and let go of the port."""
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(min(timeout, _TICK))
         self._provider.shutdown()
         if self._push is not None:
             self._push.stop(timeout)
         if self.server is not None:
-            self.server.abandon()
+            self.server.stop()
+            self.server = None
+        self._leading = False
+        if self._directory is not None and self._role is not None:
+            self._directory.release(self._role)
 
     def _run(self) -> None:
         stopped = self._stopped
@@ -126,13 +135,15 @@ class Serving:
                     LOGGER.exception("Looking after the metrics failed; trying again.")
 
     def _tick(self) -> None:
-        if not self._leading and self._may_lead():
-            self._leading = self._directory is None or self._directory.hold("serve") is not None
-        if self._leading:
-            self._lead()
         if time.monotonic() - self._observed > _OBSERVE_EVERY:
             self._observed = time.monotonic()
             self._provider.observe()
+        if not self._leading and self._may_lead():
+            if self._directory is not None:
+                self._role = self._directory.hold("serve")
+            self._leading = self._directory is None or self._role is not None
+        if self._leading:
+            self._lead()
 
     def _may_lead(self) -> bool:
         """Not in a worker that its master may recycle. A process's parent changes when it ends."""

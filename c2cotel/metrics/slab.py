@@ -193,7 +193,7 @@ class Record:
 
 
 def read_used(head: bytes) -> int:
-    """How many bytes of a slab to read, from its first :data:`HEADER_SIZE`; of another file those."""
+    """How many bytes of a slab to read, from its first :data:`HEADER_SIZE`; else those."""
     if head[:8] != MAGIC or len(head) < HEADER_SIZE:
         return len(head)
     used = int(_USED.unpack_from(head, _USED_AT)[0])

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from opentelemetry.util.types import AttributeValue
@@ -28,6 +29,11 @@ LOGGER = logging.getLogger(__name__)
 _MADV_WIPEONFORK = 18
 # After the file system was full, seconds until a new series tries again.
 _RETRY_AFTER = 10.0
+# Seconds a fork waits for a slab that another thread is opening.
+_FREEZE_TIMEOUT = 1.0
+
+# OTLP's integers have 64 bits.
+_MOST = 2**63
 
 SeriesKey = tuple[tuple[str, AttributeValue], ...]
 
@@ -84,14 +90,19 @@ class Store:
         self._instruments: weakref.WeakSet[Forgetful] = weakref.WeakSet()
         self._descriptions: dict[bytes, int] = {}
         self._full_until = 0.0
+        freeze, thaw = weakref.WeakMethod(self._freeze), weakref.WeakMethod(self._thaw)
         renew = weakref.WeakMethod(self.renew)
-        os.register_at_fork(after_in_child=lambda: (method := renew()) and method())
+        os.register_at_fork(
+            before=lambda: (method := freeze()) and method(),
+            after_in_parent=lambda: (method := thaw()) and method(),
+            after_in_child=lambda: (method := renew()) and method(),
+        )
 
     def register(self, instrument: Forgetful) -> None:
         self._instruments.add(instrument)
 
     @property
-    def doubles(self) -> memoryview:
+    def doubles(self) -> "memoryview[float]":
         """The slab's numbers; opens the slab if this process has none yet."""
         return self._opened().doubles
 
@@ -160,6 +171,19 @@ class Store:
         with self._lock:
             doubles[header_double] += 1
 
+    def _freeze(self) -> None:
+        """Before a fork: no slab is to be half made, the child could not close what it inherits."""
+        self._lock.acquire(timeout=_FREEZE_TIMEOUT)
+
+    def _thaw(self) -> None:
+        with suppress(RuntimeError):  # it was not to be had in time
+            self._lock.release()
+
+    def check_process(self) -> None:
+        """Where at-fork hooks do not run: renew if this process was forked meanwhile."""
+        if not self.marker[0]:
+            self.renew()
+
     def renew(self) -> None:
         """In a forked child: leave the parent's slab alone and start from nothing."""
         # Without hooks several threads may notice at once. The locks that the parent held at the
@@ -172,7 +196,10 @@ class Store:
             self._descriptions = {}
             self._full_until = 0.0
             if self.directory is not None:
-                self.directory.renew()
+                try:
+                    self.directory.renew()
+                except OSError as error:
+                    LOGGER.warning("Process %d cannot join: %s", os.getpid(), error)
             for instrument in tuple(self._instruments):
                 instrument.forget()
             if inherited is not None:
@@ -185,15 +212,32 @@ def series_key(attributes: Mapping[str, AttributeValue] | None) -> SeriesKey:
 
     Values that OpenTelemetry does not allow are turned into text.
     """
-    return tuple(sorted((str(name), _plain(value)) for name, value in (attributes or {}).items()))
+    if not attributes:
+        return ()
+    return tuple(sorted((_text(name), _plain(value)) for name, value in attributes.items()))
 
 
 def _plain(value: object) -> AttributeValue:
-    if isinstance(value, str | bool | int | float):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return tuple(_scalar(item) for item in value)
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str | bool | int | float:
+    if isinstance(value, bool):
         return value
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return tuple(_plain(item) for item in value)  # type: ignore[return-value]
-    return str(value)
+    if isinstance(value, int) and -_MOST < value < _MOST:
+        return int(value)
+    # Not NaN, of which no two are one series.
+    if isinstance(value, float) and value == value:  # noqa: PLR0124
+        return float(value)
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    """What every encoder downstream can write: no lone surrogates, as of undecodable bytes."""
+    text = value if type(value) is str else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def encode_series(key: SeriesKey) -> bytes:

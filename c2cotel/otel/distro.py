@@ -15,15 +15,13 @@ metrics      always on the shared store; scraped, pushed or both, see :mod:`c2co
 import atexit
 import os
 import re
+import sys
 from collections.abc import Mapping, MutableMapping
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint
 from typing import Any
 
-from c2cotel_instrumentation.request_id import (
-    DEFAULT_HEADERS,
-    RequestIdPropagator,
-    RequestIdResponsePropagator,
-)
+import wrapt
 from opentelemetry import metrics
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # no __all__
@@ -34,15 +32,24 @@ from opentelemetry.instrumentation.propagators import (
 from opentelemetry.propagate import set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util._importlib_metadata import entry_points
 
 from c2cotel.otel.exit import Exit
 from c2cotel.otel.telemetry import Part, Telemetry, complain
 from c2cotel.settings import Settings, load
+from c2cotel_instrumentation.request_id import (
+    DEFAULT_HEADERS,
+    RequestIdPropagator,
+    RequestIdResponsePropagator,
+)
 
 # The old names are still the default of contrib's instrumentors:
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
 _ENVIRONMENT = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"}
 _OURS = "c2cotel_instrumentation."
+# Instrumentors that import their library, which takes long, and the library. Every Python
+# subprocess of the application would pay for it.
+_DEFERRED = {"opentelemetry.instrumentation.requests": "requests"}
 
 
 class C2cDistro(BaseDistro):  # type: ignore[misc]  # the base is untyped
@@ -62,7 +69,16 @@ class C2cDistro(BaseDistro):  # type: ignore[misc]  # the base is untyped
             return
         options = _options(entry_point.name, telemetry.settings)
         name = f"instrumentor {entry_point.name}"
-        telemetry.attempt(name, lambda: _instrument(entry_point, name, {**kwargs, **options}))
+
+        def instrument(_: object = None) -> None:
+            telemetry.attempt(name, lambda: _instrument(entry_point, name, {**kwargs, **options}))
+
+        library = _DEFERRED.get(entry_point.value.partition(":")[0])
+        if library is None or library in sys.modules:
+            instrument()
+        else:
+            wrapt.register_post_import_hook(instrument, library)
+            telemetry.parts.append(Part(name, "on", f"as soon as {library} is imported"))
 
 
 class C2cConfigurator:
@@ -82,6 +98,8 @@ def set_up(
     can still follow its *ini* does: the headers of the request id.
     """
     distro = C2cDistro()
+    if distro.telemetry is not None and ini is None:
+        return distro.telemetry
     environ = os.environ if environ is None else environ
     loaded = load(environ, ini)
     if distro.telemetry is None:
@@ -90,8 +108,9 @@ def set_up(
             if problem.telemetry:
                 complain(str(problem))
         distro.telemetry = _set_up(environ, loaded.settings)
-    elif ini is not None:
-        _set_propagators(environ, loaded.settings)
+    else:
+        settings = loaded.settings
+        distro.telemetry.attempt("propagators", lambda: _set_propagators(environ, settings))
     return distro.telemetry
 
 
@@ -180,6 +199,7 @@ def _set_propagators(environ: Mapping[str, str], settings: Settings) -> Part:
     return Part("propagators", "on", "tracecontext, baggage, request id")
 
 
+@cache
 def _our_names() -> set[str]:
     return {
         entry_point.name

@@ -1,8 +1,9 @@
 """The end of a process: send what is left, all signals together, within one deadline.
 
 A collector that is dead or hangs costs at most ``C2C_EXIT_TIMEOUT`` seconds, and one log line that
-says what was dropped. Where processes were forked, the time is shared between those that end at
-the same moment and the one that waits for them and ends last.
+says what was dropped. One that refuses connections costs no retries. Where processes were forked,
+the time is shared between those that end at the same moment and the one that waits for them and
+ends last.
 """
 
 import logging
@@ -18,43 +19,65 @@ LOGGER = logging.getLogger(__name__)
 
 # The share of the workers, which have spans and logs; the master pushes metrics after them.
 _WORKERS_SHARE = 0.6
+# Seconds that each last thing has in any case: leaving the run directory takes some milliseconds.
+_LEAST = 0.1
 
 Role = Literal["alone", "worker", "master"]
 
 
 class Pipeline:
-    """A batch processor with its exporter, and what it still holds. *what*: ``spans``."""
+    """A batch processor with its exporter, and what it still holds. *what*: ``spans``.
+
+    The processor is ended through its parts: its own ``shutdown`` blocks, and Python 3.12 starts
+    no threads for it at exit.
+    """
 
     def __init__(self, what: str, processor: Any, exporter: DeferredExporter) -> None:
         self.what = what
-        self._processor = processor
-        self._exporter = exporter
+        self.exporter = exporter
+        self._batches = processor._batch_processor  # noqa: SLF001 - see above
         self._lost_before = 0
 
-    def shutdown(self) -> None:
-        self._lost_before = self._exporter.lost
-        self._processor.shutdown()
+    def begin(self) -> None:
+        """Take nothing more, and have the processor's thread send what is there."""
+        self._lost_before = self.exporter.lost
+        self.exporter.ending = True
+        self._batches._shutdown = True  # noqa: SLF001 - see above
+        self._batches._worker_awaken.set()  # noqa: SLF001 - see above
+
+    def wait(self, timeout: float) -> None:
+        """Until all is sent; after *timeout* seconds no other batch is begun."""
+        thread = self._batches._worker_thread  # noqa: SLF001 - see above
+        thread.join(timeout)
+        self._batches._shutdown_timeout_exceeded = True  # noqa: SLF001 - see above
+        if not thread.is_alive():
+            self.exporter.shutdown()
 
     def undelivered(self) -> int:
-        """How many items were given up since :meth:`shutdown`, or are still waiting."""
-        queue = self._processor._batch_processor._queue  # noqa: SLF001 - no public way to know
-        exporter = self._exporter
-        return len(queue) + exporter.in_flight + exporter.lost - self._lost_before
+        """How many items were given up since :meth:`begin`, or are still waiting."""
+        queue = self._batches._queue  # noqa: SLF001 - see above
+        return len(queue) + self.exporter.in_flight + self.exporter.lost - self._lost_before
 
 
 class Exit:
-    """Runs at the end of this process, and of every process forked from it."""
+    """Runs at the end of this process, and of every process forked from it.
+
+    Attributes:
+        begun: Whether the end has come; what is logged from now on cannot be sent.
+        last: Called with the seconds it may take: the last push, leaving the run directory.
+    """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
+        self.begun = False
         self.pipelines: list[Pipeline] = []
-        #: Called with the seconds it may take: the last push, and leaving the run directory.
         self.last: list[Callable[[float], None]] = []
         self._role: Role = "alone"
         os.register_at_fork(after_in_child=self._forked, after_in_parent=self._has_forked)
 
     def _forked(self) -> None:
         self._role = "worker"
+        self.begun = False
 
     def _has_forked(self) -> None:
         if self._role == "alone":
@@ -68,27 +91,78 @@ class Exit:
 
     def run(self) -> None:
         """Shut everything down, at the same time; whatever is late is left behind."""
+        if self.begun:
+            return
+        self.begun = True
         deadline = time.monotonic() + self.share
-        running = [_start(pipeline.shutdown) for pipeline in self.pipelines]
-        running += [_start(last, self.share) for last in self.last]
-        for thread in running:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        exporters = _overhear("opentelemetry.exporter")
+        for pipeline in self.pipelines:
+            pipeline.begin()
+        refusals = [pipeline.exporter.hasten() for pipeline in self.pipelines]
+        for last in self.last:
+            _within(max(_LEAST, deadline - time.monotonic()), last)
+        for pipeline in self.pipelines:
+            _within(max(_LEAST, deadline - time.monotonic()), pipeline.wait)
+        refusals += [pipeline.exporter.refused for pipeline in self.pipelines]
         dropped = [
             f"{count} {pipeline.what}"
             for pipeline in self.pipelines
             if (count := pipeline.undelivered())
         ]
         if dropped:
-            LOGGER.error(
-                "Process %d ends with %s undelivered: the collector did not take them within "
-                "%.1f s.",
-                os.getpid(),
-                " and ".join(dropped),
-                self.share,
+            _say(
+                f"Process {os.getpid()} ends with {' and '.join(dropped)} undelivered: "
+                + (
+                    next(filter(None, refusals), "")
+                    or exporters.last_word
+                    or f"the collector did not take them within {self.share:.1f} s."
+                )
             )
 
 
-def _start(target: Callable[..., None], *arguments: float) -> threading.Thread:
-    thread = threading.Thread(target=target, args=arguments, name="c2cotel-exit", daemon=True)
-    thread.start()
-    return thread
+class _Overhear(logging.Handler):
+    """Keeps the last error logged, instead of showing one for every batch."""
+
+    last_word = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self.last_word = record.getMessage()
+
+
+def _overhear(name: str) -> _Overhear:
+    logger = logging.getLogger(name)
+    logger.propagate = False
+    handler = _Overhear()
+    logger.handlers = [handler]
+    return handler
+
+
+def _say(text: str) -> None:
+    # A logging configuration may have disabled the loggers that it does not know.
+    if LOGGER.isEnabledFor(logging.ERROR):
+        LOGGER.error(text)
+    else:
+        from c2cotel.otel.telemetry import complain
+
+        complain(text)
+
+
+def _within(seconds: float, action: Callable[[float], None]) -> None:
+    """Let *action* have so many seconds, and go on without it when it takes more."""
+
+    def guarded() -> None:
+        try:
+            action(seconds)
+        except Exception:
+            # The other parts have to end, too.
+            LOGGER.exception("The end of a part of the telemetry failed.")
+
+    thread = threading.Thread(target=guarded, name="c2cotel-exit", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        # Python 3.12 starts no threads at exit: it is trusted to keep to its seconds.
+        guarded()
+    else:
+        thread.join(seconds)

@@ -5,15 +5,28 @@ between a process and its fork: the exporter of a process is made for its first 
 """
 
 import os
+import socket
+import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
+from urllib.parse import urlsplit
+
+# Reads the metadata of all distributions once, which the loader has done.
+from opentelemetry.util._importlib_metadata import entry_points
+
+from c2cotel.settings import without_password
 
 Signal = Literal["traces", "logs", "metrics"]
 
 # What OTEL_EXPORTER_OTLP_PROTOCOL may be, and the exporter of it.
 _PROTOCOLS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _HINTS = {"otlp_proto_grpc": "pip install opentelemetry-exporter-otlp-proto-grpc"}
+
+
+_PORTS = {"http": 80, "https": 443}
+# Seconds; a host that is there refuses within the time of one round trip.
+_CONNECT_TIMEOUT = 0.5
 
 
 class UnknownExporterError(LookupError):
@@ -40,6 +53,11 @@ def find_exporter(signal: Signal, name: str) -> EntryPoint:
     )
 
 
+def make_exporter(entry_point: EntryPoint) -> Any:
+    """The exporter of an entry point, with what it reads from the environment."""
+    return entry_point.load()()
+
+
 def _otlp(signal: Signal) -> str:
     variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
     if variable not in os.environ:
@@ -58,27 +76,33 @@ class DeferredExporter:
     Attributes:
         lost: Items that were given up since the process started.
         in_flight: Items being sent at the moment.
+        ending: The process ends: nothing is retried where nobody listens.
+        refused: Why nobody takes anything, once that is known.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a forked child: what is being sent and what was lost is the parent's."""
         self._made: Any = None
-        self._pid = 0
         self.lost = 0
         self.in_flight = 0
-
-    def _mine(self) -> Any:
-        if self._pid != os.getpid():
-            self.lost = 0
-            self._made, self._pid = self._make(), os.getpid()
-        return self._made
+        self.ending = False
+        self.refused = ""
 
     def export(self, batch: Sequence[Any]) -> Any:
         """Send *batch*; gives the result of the exporter."""
         delivered = False
         self.in_flight = len(batch)
         try:
-            result = self._mine().export(batch)
+            if self._made is None:
+                self._made = self._make()
+                if self.ending:
+                    self.hasten()
+            result = self._made.export(batch)
             # SpanExportResult and LogRecordExportResult are different enumerations.
             delivered = result.name == "SUCCESS"
             return result
@@ -87,9 +111,42 @@ class DeferredExporter:
             if not delivered:
                 self.lost += len(batch)
 
+    def hasten(self) -> str:
+        """Stop retrying if nobody listens; gives why."""
+        if self._made is not None and not self.refused:
+            self.refused = stop_retrying(self._made)
+        return self.refused
+
     def shutdown(self) -> None:
-        if self._pid == os.getpid():
+        if self._made is not None:
             self._made.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's
         return True
+
+
+def stop_retrying(exporter: Any) -> str:
+    """Have an OTLP/HTTP *exporter* try only once if nobody listens where it sends to; gives why.
+
+    It would go on for ``OTEL_EXPORTER_OTLP_TIMEOUT`` seconds otherwise. Other exporters are left
+    alone, and so are those that send by way of a proxy.
+    """
+    endpoint = getattr(exporter, "_endpoint", None)
+    retry = getattr(getattr(exporter, "_client", None), "_shutdown_event", None)
+    if not isinstance(retry, threading.Event) or not isinstance(endpoint, str):
+        return ""
+    from requests.utils import get_environ_proxies
+
+    try:
+        url = urlsplit(endpoint)
+        address = (url.hostname or "", url.port or _PORTS[url.scheme])
+        if get_environ_proxies(endpoint):
+            return ""
+        socket.create_connection(address, _CONNECT_TIMEOUT).close()
+    except TimeoutError:
+        return ""
+    except (OSError, ValueError, LookupError) as error:
+        retry.set()
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"nobody takes them at {without_password(endpoint)} ({reason})."
+    return ""

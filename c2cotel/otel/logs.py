@@ -1,13 +1,12 @@
 """Log records over OTLP. Their way into the application's own log is the logging instrumentor's."""
 
-import logging
 import os
+from functools import partial
 
 from opentelemetry._logs import get_logger_provider, set_logger_provider
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 
 from c2cotel.otel.exit import Pipeline
-from c2cotel.otel.exporters import DeferredExporter, find_exporter
+from c2cotel.otel.exporters import DeferredExporter, find_exporter, make_exporter
 from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 
 
@@ -26,12 +25,10 @@ def set_up_logs(telemetry: Telemetry) -> Part:
     if not found:
         return Part("logs", "off", "no exporter and no OTEL_EXPORTER_OTLP_ENDPOINT")
 
-    from opentelemetry.instrumentation.logging import _get_log_level
-    from opentelemetry.instrumentation.logging.handler import _setup_logging_handler
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-    from c2cotel.otel.processors import RequestIdLogProcessor
+    from c2cotel.otel.log_records import RequestIdLogProcessor, add_handler
 
     provider = LoggerProvider(telemetry.resource, shutdown_on_exit=False)
     set_logger_provider(provider)
@@ -39,18 +36,9 @@ def set_up_logs(telemetry: Telemetry) -> Part:
         raise RuntimeError("the application has set a logger provider of its own; that one is kept")
     provider.add_log_record_processor(RequestIdLogProcessor())
     for entry_point in found:
-        exporter = DeferredExporter(lambda found=entry_point: found.load()())
+        exporter = DeferredExporter(partial(make_exporter, entry_point))
         processor = BatchLogRecordProcessor(exporter)  # type: ignore[arg-type]  # has its methods
         provider.add_log_record_processor(processor)
         telemetry.exit.pipelines.append(Pipeline("log records", processor, exporter))
-    handler = _setup_logging_handler(
-        logger_provider=provider,
-        level=_get_log_level(os.environ.get("OTEL_PYTHON_LOG_HANDLER_LEVEL")),
-    )
-    handler.addFilter(_not_of_an_export)
+    add_handler(provider, os.environ.get("OTEL_PYTHON_LOG_HANDLER_LEVEL"), telemetry.exit)
     return Part("logs", "on", f"to {', '.join(names)}")
-
-
-def _not_of_an_export(_: logging.LogRecord) -> bool:
-    """Keep out what exporters log while they export, or a failure would feed on itself."""
-    return not get_value(_SUPPRESS_INSTRUMENTATION_KEY)

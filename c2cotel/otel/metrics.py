@@ -1,5 +1,6 @@
 """Metrics: our provider on the shared store, and whoever serves and pushes it."""
 
+import math
 import os
 from collections.abc import MutableMapping
 
@@ -38,11 +39,12 @@ def set_up_metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> P
     pushed = _pushed(settings)
 
     def make_push() -> Push | None:
+        if not pushed:
+            return None
         # Only whoever serves pays for importing an exporter.
         from c2cotel.otel.push import MetricsPush
 
-        interval = _interval(environ)
-        return MetricsPush(scraper, pushed, target, interval) if pushed else None
+        return MetricsPush(scraper, pushed, target, _interval(environ))
 
     address = _address(settings)
     telemetry.serving = serving = Serving(provider, scraper, address, make_push)
@@ -91,9 +93,9 @@ def _interval(environ: MutableMapping[str, str]) -> float:
     text = environ.get("OTEL_METRIC_EXPORT_INTERVAL") or str(_DEFAULT_INTERVAL)
     try:
         interval = float(text)
-        if not 0 < interval < float("inf"):
-            raise ValueError
     except ValueError:
+        interval = math.nan
+    if not 0 < interval < math.inf:
         complain(
             f"OTEL_METRIC_EXPORT_INTERVAL = {text}: not a number of milliseconds above 0. "
             f"{_DEFAULT_INTERVAL:.0f} is used."

@@ -1,16 +1,16 @@
-"""The request on every span and OTLP log record, and no span where none is wanted."""
+"""The request on every span, and no span where none is wanted."""
 
 from random import getrandbits
-from typing import Any
+from typing import Any, Final
 
-from c2cotel_instrumentation.context import current_request_id, is_untraced
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-REQUEST_ID = "c2c.request.id"
+from c2cotel_instrumentation.context import current_request_id, is_untraced
+
+REQUEST_ID: Final = "c2c.request.id"
 
 # RFC 9562: version 4 in the 13th hexadecimal digit, variant 1 in the 17th.
 _CLEAR = ~(0xF << 76 | 0x3 << 62)
@@ -33,28 +33,6 @@ class RequestIdSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if request_id := current_request_id(parent_context):
             span.set_attribute(REQUEST_ID, request_id)
-
-
-class RequestIdLogProcessor(LogRecordProcessor):
-    """Sets ``c2c.request.id`` on each log record that is made within a request.
-
-    What the logging instrumentor has put on Python's record goes: OTLP has fields of its own for
-    trace and span.
-    """
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        attributes: Any = log_record.log_record.attributes
-        request_id = attributes.pop("request_id", None) or current_request_id()
-        attributes.pop("trace_id", None)
-        attributes.pop("span_id", None)
-        if request_id:
-            attributes[REQUEST_ID] = request_id
-
-    def shutdown(self) -> None:
-        """Nothing is held."""
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return True
 
 
 class TracedOnly(Sampler):

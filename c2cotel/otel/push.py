@@ -6,12 +6,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 
 from c2cotel.metrics.scrape import Scraper
-from c2cotel.metrics.sdk import attach
-from c2cotel.otel.exporters import find_exporter
+from c2cotel.otel.exporters import find_exporter, make_exporter, stop_retrying
 
 LOGGER = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class MetricsPush:
         self._exporters = exporters
         self._resource = Resource(target)
         self._interval = interval
+        self._made: list[Any] = []
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="c2cotel-push", daemon=True)
 
@@ -42,6 +46,8 @@ class MetricsPush:
     def stop(self, timeout: float) -> None:
         """Push a last time, for at most *timeout* seconds."""
         self._stopped.set()
+        for exporter in self._made:
+            stop_retrying(exporter)
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -58,9 +64,15 @@ class MetricsPush:
             if ending:
                 return
 
+    def _collect(self, _: MetricReader, timeout_millis: float) -> MetricsData:  # noqa: ARG002 - theirs
+        return self._scraper.metrics_data(self._resource)
+
     def _reader(self, name: str) -> MetricReader:
-        exporter = find_exporter("metrics", name).load()()
+        exporter = make_exporter(find_exporter("metrics", name))
+        if self._stopped.is_set():
+            stop_retrying(exporter)
+        self._made.append(exporter)
         # With an interval of its own the reader would start a thread in every forked worker.
         reader = PeriodicExportingMetricReader(exporter, math.inf)
-        attach(reader, lambda: self._scraper.metrics_data(self._resource))
+        reader._set_collect_callback(self._collect)  # noqa: SLF001 - no public way without its provider
         return reader

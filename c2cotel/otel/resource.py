@@ -50,7 +50,7 @@ def process_resource(settings: Settings) -> ProcessResource:
     attributes: dict[str, Any] = {
         "telemetry.distro.name": "c2cotel",
         "host.name": socket.gethostname(),
-        "process.executable.name": Path(sys.executable).name,
+        "process.executable.name": Path(sys.executable or "").name,
         "process.runtime.name": sys.implementation.name,
         "process.runtime.version": platform.python_version(),
     }
@@ -73,7 +73,8 @@ def service_version(settings: Settings) -> str | None:
         return settings.service.git_hash
     try:
         main = json.loads(Path(settings.service.versions_file).read_bytes())["main"]
-        return main.get("git_tag") or main.get("git_hash")
+        version: str | None = main.get("git_tag") or main.get("git_hash")
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         # No such file is the usual case; a malformed one is the versions view's to complain about.
         return None
+    return version

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -50,12 +51,16 @@ class Telemetry:
         except Exception as error:  # noqa: BLE001 - the application starts whatever is wrong here
             part = Part(name, "failed", str(error) or type(error).__name__)
             complain(f"{name} off: {part.why}")
-        self.parts.append(part)
+        self.parts = [other for other in self.parts if other.name != part.name] + [part]
 
 
 def complain(text: str) -> None:
     """One line on stderr: no logging is configured as early as this."""
-    print(f"c2cotel: {text}", file=sys.stderr, flush=True)  # noqa: T201 - see above
+    line = " ".join(text.split())
+    # A daemon may have closed its stderr: then there is nobody to tell, and no reason to fail.
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"c2cotel: {line}\n")
+        sys.stderr.flush()
 
 
 def exporter_names(

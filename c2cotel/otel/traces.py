@@ -1,6 +1,7 @@
 """Spans: the SDK's provider, with the request id on each and an exit that does not hang."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,9 +10,9 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Sampler
 
 from c2cotel.otel.exit import Pipeline
-from c2cotel.otel.exporters import DeferredExporter, find_exporter
+from c2cotel.otel.exporters import DeferredExporter, find_exporter, make_exporter
 from c2cotel.otel.processors import RequestIdSpanProcessor, TracedOnly, UuidIdGenerator
-from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
+from c2cotel.otel.telemetry import Part, Telemetry, complain, exporter_names
 
 
 def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
@@ -35,9 +36,8 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
     names = exporter_names(
         settings.otel.traces_exporter, settings.otel.otlp_traces_endpoint, settings
     )
-    for name in names:
-        entry_point = find_exporter("traces", name)
-        exporter = DeferredExporter(lambda found=entry_point: found.load()())
+    for name, entry_point in [(name, find_exporter("traces", name)) for name in names]:
+        exporter = DeferredExporter(partial(make_exporter, entry_point))
         if name == "console":
             provider.add_span_processor(SimpleSpanProcessor(exporter))  # type: ignore[arg-type]  # has its methods
             continue
@@ -66,4 +66,8 @@ def _id_generator(environ: Mapping[str, str]) -> IdGenerator:
         return UuidIdGenerator()
     from opentelemetry.sdk._configuration import _import_id_generator
 
-    return _import_id_generator(name)
+    try:
+        return _import_id_generator(name)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, ids can be made
+        complain(f"OTEL_PYTHON_ID_GENERATOR = {name}: {error}. Random UUIDs are used.")
+        return UuidIdGenerator()

@@ -16,6 +16,9 @@ from opentelemetry.trace import get_current_span
 REQUEST_ID_KEY: Final = "c2c.request_id"
 """Where the request id lies in the WSGI environ; gunicorn logs it as ``%({c2c.request_id}e)s``."""
 
+CONTEXT_KEY: Final = "c2c.context"
+"""Where the Context of the request lies in the WSGI environ, for what is logged about it later."""
+
 _REQUEST_ID: Final = create_key("c2c-request-id")
 _UNTRACED: Final = create_key("c2c-untraced")
 

@@ -30,11 +30,8 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from c2cotel_instrumentation.context import REQUEST_ID_KEY, with_request_id
+from c2cotel_instrumentation.context import CONTEXT_KEY, REQUEST_ID_KEY, with_request_id
 from c2cotel_instrumentation.redaction import HeaderCapture, redacted_query
-
-CONTEXT_KEY: Final = "c2c.context"
-"""Where the Context of the request lies in the WSGI environ, also when the request is over."""
 
 
 class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is untyped

@@ -62,6 +62,7 @@ from opentelemetry.util.types import AttributeValue
 
 from c2cotel_instrumentation import wsgi
 from c2cotel_instrumentation.context import (
+    CONTEXT_KEY,
     ENVIRON_GETTER,
     REQUEST_ID_KEY,
     ensure_request_id,
@@ -284,6 +285,8 @@ class _Request:
             except Exception as error:  # noqa: BLE001 - the span goes on with fewer attributes
                 requests.complain(error)
         environ[REQUEST_ID_KEY] = request_id
+        # Stays there: gunicorn logs the request when it is over.
+        environ[CONTEXT_KEY] = self._context
         requests.active.add(1, self._active)
         # Nothing may fail from here on: nobody would detach.
         environ[_CALL_KEY] = self

@@ -688,7 +688,7 @@ class TestApplications:
 class Broken(TextMapPropagator):
     fields = frozenset()
 
-    def extract(self, carrier, context=None, getter=None):  # noqa: ARG002 - the API's signature
+    def extract(self, carrier, context=None, getter=None):
         raise RuntimeError("propagator")
 
     def inject(self, carrier, context=None, setter=None):
@@ -696,7 +696,7 @@ class Broken(TextMapPropagator):
 
 
 class BrokenResponse(ResponsePropagator):
-    def inject(self, carrier, context=None, setter=None):  # noqa: ARG002 - the API's signature
+    def inject(self, carrier, context=None, setter=None):
         raise RuntimeError("response propagator")
 
 

@@ -47,11 +47,12 @@ class Size:
     rounds: int
     measurements: int  # by tens, in each round
     scrapes: int
-    requests: int  # in each round
 
 
-_FULL = Size(rounds=40, measurements=200, scrapes=7, requests=200)
-_QUICK = Size(rounds=9, measurements=200, scrapes=1, requests=100)
+_FULL = Size(rounds=25, measurements=200, scrapes=7)
+_QUICK = Size(rounds=9, measurements=200, scrapes=1)
+# Each round of requests; their spans fill less than a batch, so all are sent when it is over.
+_TURNS, _REQUESTS = 5, 30
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class Request:
     variant: str
     cpu: float
     overhead: float
+    sending: float  # of it, sending the spans
     spans: float
     pushed: int  # data points of metrics, in the whole run
 
@@ -195,26 +197,43 @@ class Request:
 def bench_requests(size: Size, progress: Progress) -> tuple[list[Request], list[float]]:
     """The variants, and the ratio of the overheads in each round."""
     progress("starting PostgreSQL")
+    turns: dict[str, list[float]] = {name: [] for name in _VARIANTS}
+    flushes: dict[str, list[float]] = {name: [] for name in _VARIANTS}
+    rounds: dict[str, list[float]] = {name: [] for name in _VARIANTS}
     with _variants() as (workers, receiver):
-        taken: dict[str, list[float]] = {name: [] for name in workers}
         for worker in workers.values():
             worker.ask("call", times=100)
+            worker.ask("flush")
         receiver.counted.clear()
         for number in range(size.rounds):
             progress(f"hello, round {number + 1} of {size.rounds}")
+            for _ in range(_TURNS):
+                for name, worker in workers.items():
+                    turns[name].append(worker.ask("call", times=_REQUESTS) / _REQUESTS)
             for name, worker in workers.items():
-                taken[name].append(worker.ask("call", times=size.requests) * 1e6)
-        spans = {name: receiver.counted[name] / size.requests / size.rounds for name in workers}
+                flushes[name].append(worker.ask("flush") / _REQUESTS / _TURNS)
+                rounds[name].append(statistics.mean(turns[name][-_TURNS:]) + flushes[name][-1])
         pushed = Counter(point.resource["service.name"] for point in receiver.points)
-    cpu = {name: statistics.median(times) for name, times in taken.items()}
+    calls = size.rounds * _TURNS * _REQUESTS
+    requests = []
+    for name in _VARIANTS:
+        cpu = statistics.median(turns[name]) + statistics.median(flushes[name])
+        overhead = cpu - requests[0].cpu if requests else 0.0
+        requests.append(
+            Request(
+                name,
+                cpu,
+                overhead,
+                statistics.median(flushes[name]),
+                receiver.counted[name] / calls,
+                pushed[name],
+            )
+        )
     ratios = [
         (ours - bare) / (contrib - bare)
-        for bare, ours, contrib in zip(*(taken[name] for name in _VARIANTS), strict=True)
+        for bare, ours, contrib in zip(*(rounds[name] for name in _VARIANTS), strict=True)
     ]
-    return [
-        Request(name, cpu[name], cpu[name] - cpu["bare"], spans[name], pushed[str(name)])
-        for name in _VARIANTS
-    ], ratios
+    return requests, ratios
 
 
 @contextmanager
@@ -237,8 +256,8 @@ def _variants() -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
             "OTEL_METRICS_EXPORTER": "otlp",
             "OTEL_LOGS_EXPORTER": "none",
             "OTEL_METRIC_EXPORT_INTERVAL": "2000",
-            # The requests come faster than from a network: no span may be dropped.
-            "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
+            # They are sent when we say so, to be seen apart.
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
         }
         wrappers = {"c2cotel": [script("opentelemetry-instrument")]}
         workers = {
@@ -255,11 +274,11 @@ def _variants() -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
         yield workers, receiver
 
 
-def profile(variant: str, times: int) -> list[list[Any]]:
+def profile(variant: str) -> list[list[Any]]:
     """Where the time of *variant* goes, by function."""
     with _variants() as (workers, _):
         workers[variant].ask("call", times=100)
-        rows: list[list[Any]] = workers[variant].ask("profile", times=times)
+        rows: list[list[Any]] = workers[variant].ask("profile", times=200)
         return rows
 
 
@@ -292,21 +311,23 @@ def show(
             "5 attributes; the SDK's workers push every second, its default is 60.", style="dim"
         )
     if requests:
+        low, _, high = statistics.quantiles(ratios, n=4)
         title = "CPU of one sampled request, hello of the example"
-        table = Table("", "CPU", "overhead", "spans", "points pushed", title=title)
+        table = Table("", "CPU", "overhead", "of it sending", "spans", "points pushed", title=title)
         for request in requests:
             overhead = _number(request.overhead, "µs") if request.variant != "bare" else ""
             table.add_row(
                 request.variant,
                 _number(request.cpu, "µs"),
                 overhead,
+                _number(request.sending, "µs") if overhead else "",
                 f"{request.spans:.2f}",
                 str(request.pushed),
             )
         console.print(table)
         console.print(
-            f"c2cotel / contrib in each round: {min(ratios):.2f} to {max(ratios):.2f}. Both send "
-            "spans and metrics over OTLP, and put the trace on log lines.",
+            f"c2cotel / contrib by round: half are from {low:.2f} to {high:.2f}. Both send spans "
+            "and metrics over OTLP, and put the trace on log lines.",
             style="dim",
         )
     found = targets(rows, requests)
@@ -339,7 +360,7 @@ def main() -> int:
     size = _QUICK if arguments.quick else _FULL
     console = Console()
     if arguments.profile:
-        for name, calls, own, cumulated in profile(arguments.profile, size.requests)[:150]:
+        for name, calls, own, cumulated in profile(arguments.profile)[:150]:
             print(f"{own:8.1f} µs own {cumulated:8.1f} µs {calls:6.1f} x  {name}")
         return 0
     with console.status("…") as status:

@@ -391,7 +391,8 @@ class Gunicorn(Process):
     """``gunicorn`` with *options*, by default under ``opentelemetry-instrument``.
 
     The same arguments as :class:`~c2cotel_acceptance.processes.Process` follow; ``-b`` is given
-    here, on *port* of localhost.
+    here, on *port* of localhost. *within* is a command that runs the rest of its arguments, such as
+    ``["unshare", "--mount"]``.
     """
 
     def __init__(  # noqa: PLR0913 - as for Process
@@ -400,6 +401,7 @@ class Gunicorn(Process):
         *,
         port: int | None = None,
         instrument: bool = True,
+        within: Sequence[str] = (),
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
@@ -409,7 +411,7 @@ class Gunicorn(Process):
         wrapper = [script("opentelemetry-instrument")] if instrument else []
         # Its control socket would be left in the home directory, one for every gunicorn there.
         address = ["-b", f"{_LOCALHOST}:{self.port}", "--no-control-socket"]
-        argv = [*wrapper, script("gunicorn"), *address, *options]
+        argv = [*within, *wrapper, script("gunicorn"), *address, *options]
         super().__init__(argv, log=log, env=env, cwd=cwd, grace=40.0)
 
     def workers(self, master: int | None = None) -> list[int]:

@@ -12,6 +12,7 @@ It sees no ``C2C_*`` nor ``OTEL_*`` variable of the person who runs the tests.
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,11 @@ from c2cotel_acceptance.utils import retry_timeout
 APP = Path(__file__).parents[1] / "app"
 DURATION = "http_server_request_duration_seconds_count"
 _OURS = ("C2C_", "OTEL_", "GUNICORN_", "LOG_", "GIT_HASH")
+
+
+def pytest_configure() -> None:
+    """End on TERM as on Ctrl-C: ending at once would leave every server behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def clean_environ(**more: str) -> dict[str, str]:
@@ -174,6 +180,7 @@ def serve(postgres, tmp_path) -> Iterator[Serve]:
             ini: str = "production.ini",
             instrument: bool = True,
             scraped: bool = True,
+            within: tuple[str, ...] = (),
             env: dict[str, str] | None = None,
             wait: bool = True,
         ) -> Service:
@@ -182,7 +189,12 @@ def serve(postgres, tmp_path) -> Iterator[Serve]:
             log = tmp_path / f"gunicorn-{len(started)}.log"
             arguments = ["--paste", ini, "-w", str(workers), *options]
             gunicorn = servers.Gunicorn(
-                arguments, instrument=instrument, log=log, env=environ, cwd=APP
+                arguments,
+                instrument=instrument,
+                within=within,
+                log=log,
+                env=environ,
+                cwd=APP,
             )
             stack.enter_context(gunicorn)
             if wait:

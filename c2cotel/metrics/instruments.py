@@ -8,6 +8,7 @@ amount is dropped and said once for each instrument.
 
 import logging
 import math
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -256,7 +257,7 @@ class Counter(_Adding, metrics.Counter):
 class UpDownCounter(_Adding, metrics.UpDownCounter):
     """A sum over the living processes."""
 
-    _least = -math.inf
+    _least = -sys.float_info.max
 
 
 class Histogram(_Instrument, metrics.Histogram):

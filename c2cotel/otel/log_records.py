@@ -34,7 +34,7 @@ class RequestIdLogProcessor(LogRecordProcessor):
     def shutdown(self) -> None:
         """Nothing is held."""
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True
 
 

@@ -64,7 +64,7 @@ class MetricsPush:
             if ending:
                 return
 
-    def _collect(self, _: MetricReader, timeout_millis: float) -> MetricsData:  # noqa: ARG002 - theirs
+    def _collect(self, _: MetricReader, timeout_millis: float) -> MetricsData:
         return self._scraper.metrics_data(self._resource)
 
     def _reader(self, name: str) -> MetricReader:

@@ -14,8 +14,9 @@ returned, without the fetching of rows. COMMIT and ROLLBACK are in the histogram
 database may do its work there; they have no span of their own.
 
 It listens to the events of the ``Engine`` class, so every engine is seen, made before or after
-``instrument()``, synchronous or not. Our listener is the first one: what others add to the text of
-a statement (such as the id of the request) is neither on the span nor in the way of our cache.
+``instrument()``, synchronous or not. Our listener is the first one of an engine: what others add to
+the text of a statement (such as the id of the request) is neither on the span nor in the way of our
+cache.
 
 The span is not the current one while the statement runs: between two events of somebody else's
 library nobody guarantees that it would be put back. A span that the driver's own instrumentor
@@ -252,16 +253,15 @@ class _Statements:
             operation = f"BATCH {operation}"
         attributes = database.of(operation, table)
         name = f"{operation} {table}" if table else operation or database.system
-        span = self._tracer.start_span(name, None, SpanKind.CLIENT, attributes)
+        # What is known for nothing: samplers may look at it, and later costs more.
+        known = attributes | database.server if database.server else attributes
+        span = self._tracer.start_span(name, None, SpanKind.CLIENT, known)
         running = context.__dict__[_RUNNING] = _Running(attributes, span)
         if span.is_recording():
-            more = {
-                **database.server,
-                db_attributes.DB_QUERY_TEXT: sql.without_values(statement, database.system),
-            }
+            text = sql.without_values(statement, database.system)
+            span.set_attribute(db_attributes.DB_QUERY_TEXT, text)
             if batch > 1:
-                more[db_attributes.DB_OPERATION_BATCH_SIZE] = batch
-            span.set_attributes(more)
+                span.set_attribute(db_attributes.DB_OPERATION_BATCH_SIZE, batch)
             running.start = perf_counter()
 
     def _fail(self, running: _Running, failure: "ExceptionContext") -> None:

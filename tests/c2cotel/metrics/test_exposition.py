@@ -254,7 +254,9 @@ def test_other_buckets_in_another_scope_stand_beside(provider):
         provider.get_meter(scope).create_histogram(
             "times", explicit_bucket_boundaries_advisory=bounds
         ).record(1.5)
-    found = re.findall(r'times_bucket{le="(.*?)",otel_scope_name="(.*?)"', "\n".join(lines(provider)))
+    found = re.findall(
+        r'times_bucket{le="(.*?)",otel_scope_name="(.*?)"', "\n".join(lines(provider))
+    )
     assert sorted(found) == [("+Inf", "bank"), ("+Inf", "shop"), ("1.0", "shop"), ("2.0", "bank")]
 
 
@@ -263,9 +265,7 @@ def test_a_release_with_other_buckets_replaces_those_of_the_last(host, caplog):
 
     def count(bounds, amount):
         meter = MeterProvider(host.store).get_meter("tests")
-        meter.create_histogram(
-            "times", explicit_bucket_boundaries_advisory=bounds
-        ).record(amount)
+        meter.create_histogram("times", explicit_bucket_boundaries_advisory=bounds).record(amount)
 
     host.ended(lambda: count([1.0], 0.5))
     host.fold()

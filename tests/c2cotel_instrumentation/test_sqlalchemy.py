@@ -1,0 +1,559 @@
+import asyncio
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+import types
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy as sa
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode, get_current_span
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.pool import StaticPool
+
+from c2cotel_acceptance.processes import MissingError
+from c2cotel_acceptance.servers import postgres
+from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor, _status_code
+
+from .conftest import Telemetry as Base
+
+SQLITE = {"db.system.name": "sqlite"}
+SELECT = {**SQLITE, "db.operation.name": "SELECT", "db.collection.name": "users"}
+INSERT = {**SQLITE, "db.operation.name": "INSERT", "db.collection.name": "users"}
+
+metadata = sa.MetaData()
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(50), unique=True),
+)
+
+
+@dataclass
+class Telemetry(Base):
+    def instrument(self, **options):
+        SQLAlchemyInstrumentor().instrument(
+            **{"tracer_provider": self.tracer_provider, "meter_provider": self.meter_provider}
+            | options
+        )
+
+    @property
+    def durations(self):
+        return self.points("db.client.operation.duration")
+
+    @property
+    def names(self):
+        return [span.name for span in self.spans]
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry()
+
+
+@pytest.fixture(autouse=True)
+def unwrapped():
+    """The instrumentor of a test is gone after it."""
+    before = sa.Connection._commit_impl, sa.Connection._rollback_impl
+    yield
+    instrumentor = SQLAlchemyInstrumentor()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()
+    assert (sa.Connection._commit_impl, sa.Connection._rollback_impl) == before
+    fresh = sa.create_engine("sqlite://")
+    assert not list(fresh.dispatch.before_cursor_execute)
+    assert not list(fresh.dispatch.after_cursor_execute)
+    assert not list(fresh.dialect.dispatch.handle_error)
+
+
+def new_engine(url="sqlite://", **options):
+    if url == "sqlite://":
+        # One connection for all threads: each other one would be an empty database.
+        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} | options
+    engine = sa.create_engine(url, **options)
+    metadata.create_all(engine)
+    return engine
+
+
+@pytest.fixture
+def engine():
+    """Made before anything is instrumented."""
+    engine = new_engine()
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(engine, telemetry):
+    telemetry.instrument()
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres())
+        except MissingError as error:
+            pytest.skip(str(error))
+        yield server.url
+
+
+def test_a_statement_has_a_span_and_a_duration(connection, telemetry):
+    connection.execute(sa.select(users.c.name).where(users.c.id == 1))
+
+    span = telemetry.span
+    assert (span.name, span.kind, span.status.status_code) == (
+        "SELECT users",
+        SpanKind.CLIENT,
+        StatusCode.UNSET,
+    )
+    assert dict(span.attributes) == SELECT | {
+        "db.query.text": "SELECT users.name \nFROM users \nWHERE users.id = ?"
+    }
+    assert telemetry.durations == [(SELECT, 1)]
+
+
+def test_the_span_lies_below_the_current_one_and_is_not_made_current(connection, telemetry):
+    seen = []
+    connection.connection.driver_connection.create_function(
+        "seen", 0, lambda: seen.append(get_current_span()) or 1
+    )
+    with telemetry.tracer_provider.get_tracer("test").start_as_current_span("request") as request:
+        connection.exec_driver_sql("SELECT seen()")
+    assert telemetry.spans[0].parent == request.get_span_context()
+    assert seen == [request]
+
+
+def test_the_values_of_raw_statements_stay_out(connection, telemetry):
+    connection.exec_driver_sql("SELECT name FROM users WHERE name = 'top secret' AND id = 4711")
+    assert telemetry.span.attributes["db.query.text"] == (
+        "SELECT name FROM users WHERE name = ? AND id = ?"
+    )
+
+
+def test_what_cannot_be_read_counts_without_operation(connection, telemetry):
+    with pytest.raises(sa.exc.OperationalError):
+        connection.exec_driver_sql("frobnicate 1")
+    assert telemetry.span.name == "sqlite"
+    assert telemetry.durations == [(SQLITE | {"error.type": "sqlite3.OperationalError"}, 1)]
+
+
+def test_an_error_is_the_driver_s_without_the_values_of_the_statement(connection, telemetry):
+    connection.execute(users.insert().values(id=1, name="a"))
+    with pytest.raises(sa.exc.IntegrityError) as raised:
+        connection.execute(users.insert().values(id=2, name="a"))
+    assert isinstance(raised.value.orig, Exception)
+
+    failed = telemetry.spans[1]
+    assert failed.status.status_code == StatusCode.ERROR
+    assert failed.status.description == "IntegrityError: UNIQUE constraint failed: users.name"
+    assert dict(failed.attributes) == INSERT | {
+        "db.query.text": "INSERT INTO users (id, name) VALUES (?, ?)",
+        "db.response.status_code": "SQLITE_CONSTRAINT_UNIQUE",
+        "error.type": "sqlite3.IntegrityError",
+    }
+    (event,) = failed.events
+    assert event.attributes["exception.type"] == "sqlite3.IntegrityError"
+    assert telemetry.durations == [
+        (INSERT, 1),
+        (INSERT | {"error.type": "sqlite3.IntegrityError"}, 1),
+    ]
+
+
+def test_an_exception_that_is_no_error_ends_the_span(connection, telemetry):
+    """Such as a greenlet or a task that is cancelled."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    sa.event.listen(connection.engine, "do_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        connection.execute(sa.select(users))
+    assert telemetry.durations == [(SELECT | {"error.type": "KeyboardInterrupt"}, 1)]
+    assert telemetry.span.attributes["error.type"] == "KeyboardInterrupt"
+
+
+def test_a_connection_that_cannot_be_made_is_no_statement(telemetry, tmp_path):
+    telemetry.instrument()
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/no/such/folder")
+    with pytest.raises(sa.exc.OperationalError):
+        engine.connect()
+    assert (telemetry.spans, telemetry.durations) == ((), [])
+
+
+def test_executemany_is_one_batch_with_its_size(connection, telemetry):
+    connection.execute(users.insert(), [{"id": i, "name": str(i)} for i in range(3)])
+    batch = INSERT | {"db.operation.name": "BATCH INSERT"}
+    assert telemetry.span.name == "BATCH INSERT users"
+    assert telemetry.span.attributes["db.operation.batch.size"] == 3
+    assert telemetry.durations == [(batch, 1)]
+
+
+def test_a_batch_of_one_is_none(connection, telemetry):
+    connection.execute(users.insert(), [{"id": 1, "name": "a"}])
+    assert "db.operation.batch.size" not in telemetry.span.attributes
+    assert telemetry.durations == [(INSERT, 1)]
+
+
+def test_rows_in_one_insert_are_one_operation(telemetry):
+    """Insertmanyvalues: one text with many rows, as often as it takes."""
+    telemetry.instrument()
+    engine = new_engine(insertmanyvalues_page_size=2)
+    before = len(telemetry.spans)
+    with engine.begin() as connection:
+        statement = users.insert().returning(users.c.id)
+        connection.execute(statement, [{"name": str(i)} for i in range(3)])
+    assert telemetry.names[before:] == ["INSERT users", "INSERT users"]
+    engine.dispose()
+
+
+def test_commit_and_rollback_count_without_a_span(engine, telemetry):
+    telemetry.instrument()
+    with engine.begin() as connection:
+        connection.execute(sa.select(users))
+    with engine.connect() as connection:
+        connection.execute(sa.select(users))
+    assert telemetry.names == ["SELECT users"] * 2
+    assert telemetry.durations == [
+        (SELECT, 2),
+        ({**SQLITE, "db.operation.name": "COMMIT"}, 1),
+        ({**SQLITE, "db.operation.name": "ROLLBACK"}, 1),
+    ]
+
+
+def test_savepoints_are_statements(connection, telemetry):
+    with connection.begin_nested():
+        connection.execute(sa.select(users))
+    assert telemetry.names == ["SAVEPOINT", "SELECT users", "RELEASE"]
+
+
+def test_a_statement_within_another_one_has_its_own_time(connection, telemetry):
+    """As an event of the application that looks something up before each insert."""
+
+    def look_up(connection, _cursor, statement, *_):
+        if statement.startswith("INSERT"):
+            connection.execute(sa.select(users))
+
+    sa.event.listen(connection.engine, "before_cursor_execute", look_up)
+    connection.execute(users.insert().values(id=1, name="a"))
+    inner, outer = telemetry.spans
+    assert (inner.name, outer.name) == ("SELECT users", "INSERT users")
+    assert outer.start_time <= inner.start_time
+    assert inner.end_time <= outer.end_time
+    assert telemetry.durations == [(SELECT, 1), (INSERT, 1)]
+
+
+def test_a_default_that_asks_the_database_is_a_statement(telemetry):
+    telemetry.instrument()
+    with_default = sa.Table(
+        "with_default",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, default=sa.select(sa.literal(7).label("x")).scalar_subquery()),
+    )
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        with_default.create(connection)
+        connection.execute(with_default.insert())
+    # SQLite's compiler puts it in the statement or asks for it first; either way it pairs.
+    assert telemetry.names[-1] == "INSERT with_default"
+    assert all(span.end_time for span in telemetry.spans)
+    engine.dispose()
+
+
+def test_the_duration_is_the_time_on_the_wall(connection, telemetry):
+    waited = threading.Event()
+    connection.connection.driver_connection.create_function("wait", 0, lambda: waited.wait(0.02))
+    connection.exec_driver_sql("SELECT wait()")
+    (point,) = [
+        point
+        for metric in telemetry.reader.get_metrics_data()
+        .resource_metrics[0]
+        .scope_metrics[0]
+        .metrics
+        for point in metric.data.data_points
+    ]
+    assert 0.02 <= point.sum < 5
+    assert point.explicit_bounds == (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+
+
+def test_engines_are_told_apart_by_name_also_through_execution_options(engine, telemetry):
+    telemetry.instrument()
+    with engine.connect() as connection:
+        connection.execute(sa.select(users))
+    engine.c2c_name = "master"
+    for named in (engine, engine.execution_options(isolation_level="AUTOCOMMIT")):
+        with named.connect() as connection:
+            connection.execute(sa.select(users))
+    selects = [point for point in telemetry.durations if "db.collection.name" in point[0]]
+    assert selects == [(SELECT, 1), (SELECT | {"c2c.engine": "master"}, 2)]
+
+
+def test_an_engine_made_afterwards_is_seen_with_its_database(telemetry, tmp_path):
+    telemetry.instrument()
+    path = f"{tmp_path}/app.db"
+    engine = new_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.execute(sa.select(users))
+    assert telemetry.spans[-1].attributes["db.namespace"] == path
+    assert (SELECT | {"db.namespace": path}, 1) in telemetry.durations
+    engine.dispose()
+
+
+def test_the_orm_is_seen(engine, telemetry):
+    class User(declarative_base()):
+        __table__ = users
+
+    telemetry.instrument()
+    with Session(engine) as session:
+        session.add(User(id=1, name="a"))
+        session.commit()
+        assert session.get(User, 1).name == "a"
+    assert telemetry.names == ["INSERT users", "SELECT users"]
+
+
+def test_where_no_span_records_the_statement_counts(engine):
+    for telemetry, options in (
+        (Telemetry(sampler=ALWAYS_OFF), {}),
+        (Telemetry(), {"tracer_provider": NoOpTracerProvider()}),
+    ):
+        telemetry.instrument(**options)
+        with engine.connect() as connection:
+            connection.execute(sa.select(users))
+        SQLAlchemyInstrumentor().uninstrument()
+        assert telemetry.spans == ()
+        assert (SELECT, 1) in telemetry.durations
+
+
+def test_suppressed_instrumentation_is_obeyed(engine, telemetry):
+    telemetry.instrument()
+    with suppress_instrumentation(), engine.begin() as connection:
+        connection.execute(sa.select(users))
+    assert (telemetry.spans, telemetry.durations) == ((), [])
+
+
+def test_threads_do_not_mix(engine, telemetry):
+    telemetry.instrument()
+    lock = threading.Lock()  # SQLite: one connection, one statement at a time
+
+    def work():
+        for _ in range(50):
+            with lock, engine.connect() as connection:
+                connection.execute(sa.select(users))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (SELECT, 200) in telemetry.durations
+    assert telemetry.names == ["SELECT users"] * 200
+
+
+def test_texts_that_others_add_are_not_on_the_span(engine, telemetry):
+    """A tag with the id of the request would make each text a new one."""
+
+    def tag(_connection, _cursor, statement, parameters, *_):
+        return f"/* tagged */ {statement}", parameters
+
+    sa.event.listen(engine, "before_cursor_execute", tag, retval=True)
+    telemetry.instrument()
+    with engine.connect() as connection:
+        connection.execute(sa.select(users.c.id))
+    assert telemetry.span.attributes["db.query.text"] == "SELECT users.id \nFROM users"
+
+
+def test_nothing_is_left_after_uninstrument(engine, telemetry):
+    telemetry.instrument()
+    SQLAlchemyInstrumentor().uninstrument()
+    with engine.begin() as connection:
+        connection.execute(sa.select(users))
+    assert (telemetry.spans, telemetry.durations) == ((), [])
+
+
+def test_it_can_be_instrumented_again(engine, telemetry):
+    for _ in range(2):
+        telemetry.instrument()
+        with engine.begin() as connection:
+            connection.execute(sa.select(users))
+        SQLAlchemyInstrumentor().uninstrument()
+    assert telemetry.names == ["SELECT users"] * 2
+    assert ({**SQLITE, "db.operation.name": "COMMIT"}, 2) in telemetry.durations
+
+
+def test_who_wrapped_our_wrapper_of_commit_keeps_working(engine, telemetry, monkeypatch):
+    original = sa.Connection._commit_impl
+    telemetry.instrument()
+    ours = sa.Connection._commit_impl
+    calls = []
+
+    def theirs(connection):
+        calls.append(connection)
+        ours(connection)
+
+    monkeypatch.setattr(sa.Connection, "_commit_impl", theirs)
+    SQLAlchemyInstrumentor().uninstrument()
+    with engine.begin() as connection:
+        connection.execute(sa.select(users))
+    assert len(calls) == 1
+    assert telemetry.durations == []
+    # For the next test: what only such a guest leaves behind.
+    SQLAlchemyInstrumentor()._wrapped.clear()
+    monkeypatch.undo()
+    sa.Connection._commit_impl = original
+
+
+def test_what_goes_wrong_in_here_is_logged_once_and_the_statement_goes_on(
+    engine, telemetry, caplog
+):
+    class Broken(NoOpTracerProvider):
+        def get_tracer(self, *_, **__):
+            return types.SimpleNamespace()  # no start_span
+
+    telemetry.instrument(tracer_provider=Broken())
+    with engine.begin() as connection:
+        for _ in range(2):
+            assert connection.execute(sa.select(users)).all() == []
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert record.name == "c2cotel_instrumentation.sqlalchemy"
+    assert isinstance(record.exc_info[1], AttributeError)
+
+
+def test_an_event_of_the_application_that_raises_gets_through(connection, telemetry):
+    def refuse(*_):
+        raise PermissionError("read only")
+
+    sa.event.listen(connection.engine, "before_cursor_execute", refuse)
+    with pytest.raises(PermissionError):
+        connection.execute(sa.select(users))
+    # SQLAlchemy 2.1 tells handle_error of it, 2.0 tells nobody.
+    assert [p for p in telemetry.durations if p[0].get("error.type") != "PermissionError"] == []
+
+
+def test_a_status_code_is_what_the_driver_of_each_database_calls_it():
+    class ProgrammingError(Exception):
+        """As a driver's."""
+
+    mysql = ProgrammingError(1146, "Table 'app.users' doesn't exist")
+    asyncpg, psycopg2 = ProgrammingError("a"), ProgrammingError(7)
+    asyncpg.sqlstate, psycopg2.pgcode = "42P01", "42P01"
+    assert _status_code(mysql, "mysql") == "1146"
+    assert _status_code(mysql, "microsoft.sql_server") is None
+    assert _status_code(ProgrammingError(), "mariadb") is None
+    assert _status_code(asyncpg, "postgresql") == "42P01"
+    assert _status_code(psycopg2, "postgresql") == "42P01"
+
+
+def test_sqlalchemy_is_not_imported_for_it():
+    program = """
+import sys
+from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+SQLAlchemyInstrumentor().instrument()
+assert "sqlalchemy" not in sys.modules
+SQLAlchemyInstrumentor().uninstrument()
+SQLAlchemyInstrumentor().instrument()
+import sqlalchemy
+assert len(list(sqlalchemy.create_engine("sqlite://").dispatch.before_cursor_execute)) == 1
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# With a real server.
+
+
+def test_postgresql(postgres_url, telemetry):
+    telemetry.instrument()
+    url = sa.make_url(postgres_url)
+    postgresql = {"db.system.name": "postgresql", "db.namespace": url.database}
+    server = {"server.address": url.host, "server.port": url.port}
+    engine = sa.create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE people (id integer UNIQUE)")
+        people = sa.table("people", sa.column("id"), schema="pg_temp")
+        connection.execute(people.insert(), [{"id": 1}, {"id": 2}])
+        connection.execute(sa.select(people).where(people.c.id == 1))
+        with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
+            connection.execute(people.insert().values(id=1))
+    engine.dispose()
+
+    assert telemetry.names == [
+        "CREATE",
+        "BATCH INSERT pg_temp.people",
+        "SELECT pg_temp.people",
+        "SAVEPOINT",
+        "INSERT pg_temp.people",
+        "ROLLBACK",
+    ]
+    select, failed = telemetry.spans[2], telemetry.spans[4]
+    operation = {"db.operation.name": "SELECT", "db.collection.name": "pg_temp.people"}
+    assert dict(select.attributes) == postgresql | server | operation | {
+        "db.query.text": "SELECT pg_temp.people.id \nFROM pg_temp.people \n"
+        "WHERE pg_temp.people.id = %(id_1)s::INTEGER"
+    }
+    assert failed.attributes["error.type"] == "psycopg.errors.UniqueViolation"
+    assert failed.attributes["db.response.status_code"] == "23505"
+    assert (postgresql | operation, 1) in telemetry.durations
+    assert (postgresql | {"db.operation.name": "COMMIT"}, 1) in telemetry.durations
+
+
+def test_a_failing_commit_counts_as_one(postgres_url, telemetry):
+    telemetry.instrument()
+    engine = sa.create_engine(postgres_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE late (id integer UNIQUE DEFERRABLE INITIALLY DEFERRED)"
+        )
+        connection.exec_driver_sql("INSERT INTO late VALUES (1), (1)")
+        with pytest.raises(sa.exc.IntegrityError):
+            connection.commit()
+    engine.dispose()
+    commits = [p for p in telemetry.durations if p[0]["db.operation.name"] == "COMMIT"]
+    assert [(p[0]["error.type"], p[1]) for p in commits] == [("psycopg.errors.UniqueViolation", 1)]
+
+
+def test_an_address_that_the_url_does_not_say_is_the_driver_s(postgres_url, telemetry, monkeypatch):
+    telemetry.instrument()
+    url = sa.make_url(postgres_url)
+    monkeypatch.setenv("PGHOST", url.host)
+    monkeypatch.setenv("PGPORT", str(url.port))
+    in_query = f"postgresql+psycopg://{url.username}@/{url.database}?host={url.host}:{url.port}"
+    in_environment = f"postgresql+psycopg://{url.username}@"
+    for text in (in_query, in_environment):
+        engine = sa.create_engine(text)
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        engine.dispose()
+    for span in telemetry.spans:
+        attributes = dict(span.attributes)
+        assert attributes["server.address"] == url.host
+        assert attributes["server.port"] == url.port
+        assert attributes["db.namespace"] == url.database
+
+
+def test_asyncio(postgres_url, telemetry):
+    telemetry.instrument()
+
+    async def ask(engine, number):
+        async with engine.connect() as connection:
+            with telemetry.tracer_provider.get_tracer("test").start_as_current_span(str(number)):
+                await connection.execute(sa.text("SELECT pg_sleep(0.01)"))
+            await connection.commit()
+
+    async def main():
+        engine = create_async_engine(postgres_url)
+        await asyncio.gather(*(ask(engine, number) for number in range(4)))
+        await engine.dispose()
+
+    asyncio.run(main())
+    requests = {span.context.span_id for span in telemetry.spans if span.name != "SELECT"}
+    selects = [span for span in telemetry.spans if span.name == "SELECT"]
+    assert {span.parent.span_id for span in selects} == requests
+    assert len(selects) == 4
+    assert {p[0]["db.operation.name"]: p[1] for p in telemetry.durations}["COMMIT"] == 4

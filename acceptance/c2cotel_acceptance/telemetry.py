@@ -147,19 +147,16 @@ class OtlpReceiver:
         """The spans of requests served."""
         return [span for span in self.spans if span.kind == "SERVER"]
 
-    def wait(
-        self, condition: Callable[["OtlpReceiver"], Any], timeout: float = 15
-    ) -> "OtlpReceiver":
-        """Wait until *condition* of this receiver is true.
+    def wait(self, condition: Callable[["OtlpReceiver"], Any], timeout: float = 15) -> Any:
+        """Wait until *condition* of this receiver is true, and return what it gave.
 
         Raises:
             TimeoutError: it was not within *timeout* seconds; the text has what did arrive.
         """
         try:
-            retry_timeout(lambda: condition(self), timeout, interval=0.05)
+            return retry_timeout(lambda: condition(self), timeout, interval=0.05)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; arrived: {self}") from error
-        return self
 
     def clear(self) -> None:
         """Forget what has arrived."""

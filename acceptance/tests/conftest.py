@@ -247,4 +247,6 @@ def _environ(
         environ |= {"C2C_PROMETHEUS_PORT": str(metrics_port), "C2C_PROMETHEUS_HOST": "127.0.0.1"}
     if otlp is not None:
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp.endpoint
+        # Milliseconds; nobody wants to wait for the usual five seconds.
+        environ |= {"OTEL_BSP_SCHEDULE_DELAY": "300", "OTEL_BLRP_SCHEDULE_DELAY": "300"}
     return environ | more

@@ -125,7 +125,9 @@ def test_a_request_is_found_in_log_and_collector_by_its_id(serve, otlp):
     service = serve(otlp=otlp)
     answer = requests.get(f"{service.url}/api/hello", timeout=10)
     request_id = answer.headers["X-Request-ID"]
-    found = otlp.wait(lambda o: [r for r in o.logs if r.attributes.get("c2c.request.id") == request_id])
+    found = otlp.wait(
+        lambda o: [r for r in o.logs if r.attributes.get("c2c.request.id") == request_id]
+    )
     assert {record.body for record in found} == {"Message 1 is read"}
     (span,) = otlp.wait(
         lambda o: [s for s in o.server_spans() if s.attributes["c2c.request.id"] == request_id]

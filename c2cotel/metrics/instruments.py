@@ -298,17 +298,21 @@ class Histogram(_Instrument, metrics.Histogram):
 class _Setting(_Instrument):
     """What replaces a value instead of adding to it."""
 
-    def _put(self, index: int, value: float) -> None:
+    def _put(self, index: int, value: float, so_far: float = 0.0) -> float | None:
+        """Write *so_far* and *value*; gives what was written, or ``None`` if it is no number."""
         try:
             if not math.isfinite(value):  # NaN would be a value that has gone
                 self._refuse(value)
-                return
+                return None
+            total = so_far + float(value)
             with self._lock:
-                self._doubles[index] = value
+                self._doubles[index] = total
                 if self.description.is_gauge:
                     self._doubles[index + 1] = time.time()
         except Exception:  # noqa: BLE001 - see _Adding.add
             self._refuse(value)
+            return None
+        return total
 
 
 class Gauge(_Setting, metrics._Gauge):  # noqa: SLF001 - the API has no public name for it yet
@@ -351,11 +355,11 @@ class _Observable(_Setting):
         for number, callback in enumerate(self._callbacks):
             try:
                 for observation in _ask(callback, options):
-                    index, value = self._find(observation.attributes), observation.value
-                    if index in seen and not self.description.is_gauge:
-                        value += seen[index]
-                    seen[index] = value
-                    self._put(index, value)
+                    index = self._find(observation.attributes)
+                    so_far = 0.0 if self.description.is_gauge else seen.get(index, 0.0)
+                    total = self._put(index, observation.value, so_far)
+                    if total is not None:
+                        seen[index] = total
             except Exception:
                 # A callback is the application's: its failure must not stop the scrape.
                 if number not in self._failed:

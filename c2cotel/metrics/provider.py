@@ -224,7 +224,7 @@ class Meter(metrics.Meter):
                     "Give one of them another name."
                 )
             else:
-                if made.description != description:
+                if (made.description.bounds, made.description.merge) != (bounds, merge):
                     LOGGER.warning("%s: made before with other buckets or merge; kept.", name)
                 if callbacks:
                     made.ask_also(callbacks)

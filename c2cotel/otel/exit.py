@@ -47,11 +47,13 @@ class Pipeline:
 
     def wait(self, timeout: float) -> None:
         """Until all is sent; after *timeout* seconds no other batch is begun."""
-        thread = self._batches._worker_thread  # noqa: SLF001 - see above
-        thread.join(timeout)
+        self._batches._worker_thread.join(timeout)  # noqa: SLF001 - see above
         self._batches._shutdown_timeout_exceeded = True  # noqa: SLF001 - see above
-        if not thread.is_alive():
-            self.exporter.shutdown()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the exporter is not in use any more."""
+        return not self._batches._worker_thread.is_alive()  # noqa: SLF001 - see above
 
     def undelivered(self) -> int:
         """How many items were given up since :meth:`begin`, or are still waiting."""
@@ -98,26 +100,32 @@ class Exit:
         exporters = _overhear("opentelemetry.exporter")
         for pipeline in self.pipelines:
             pipeline.begin()
-        refusals = [pipeline.exporter.hasten() for pipeline in self.pipelines]
+        for pipeline in self.pipelines:
+            pipeline.exporter.hasten()
         for last in self.last:
             _within(max(_LEAST, deadline - time.monotonic()), last)
         for pipeline in self.pipelines:
-            _within(max(_LEAST, deadline - time.monotonic()), pipeline.wait)
-        refusals += [pipeline.exporter.refused for pipeline in self.pipelines]
-        dropped = [
-            f"{count} {pipeline.what}"
-            for pipeline in self.pipelines
-            if (count := pipeline.undelivered())
-        ]
-        if dropped:
-            _say(
-                f"Process {os.getpid()} ends with {' and '.join(dropped)} undelivered: "
-                + (
-                    next(filter(None, refusals), "")
-                    or exporters.last_word
-                    or f"the collector did not take them within {self.share:.1f} s."
-                )
-            )
+            pipeline.wait(max(0.0, deadline - time.monotonic()))
+        ended = [pipeline.exporter.shutdown for pipeline in self.pipelines if pipeline.ended]
+        _within(max(_LEAST, deadline - time.monotonic()), lambda _: [end() for end in ended])
+        self._report(exporters.last_word)
+
+    def _report(self, last_word: str) -> None:
+        counts = [(pipeline.undelivered(), pipeline.what) for pipeline in self.pipelines]
+        dropped = " and ".join(f"{count} {what}" for count, what in counts if count)
+        if not dropped:
+            return
+        refused = (pipeline.exporter.refused for pipeline in self.pipelines)
+        late = f"the collector did not take them within {self.share:.1f} s."
+        reason = next(filter(None, refused), "") or last_word or late
+        text = f"Process {os.getpid()} ends with {dropped} undelivered: {reason}"
+        # A logging configuration may have disabled the loggers that it does not know.
+        if LOGGER.isEnabledFor(logging.ERROR):
+            LOGGER.error(text)
+        else:
+            from c2cotel.otel.telemetry import complain
+
+            complain(text)
 
 
 class _Overhear(logging.Handler):
@@ -136,16 +144,6 @@ def _overhear(name: str) -> _Overhear:
     handler = _Overhear()
     logger.handlers = [handler]
     return handler
-
-
-def _say(text: str) -> None:
-    # A logging configuration may have disabled the loggers that it does not know.
-    if LOGGER.isEnabledFor(logging.ERROR):
-        LOGGER.error(text)
-    else:
-        from c2cotel.otel.telemetry import complain
-
-        complain(text)
 
 
 def _within(seconds: float, action: Callable[[float], None]) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
@@ -156,7 +157,21 @@ CYCLE.append(CYCLE)
 DEEP: list = []
 for _ in range(100_000):
     DEEP = [DEEP]
-# By number: even Hypothesis wants to hash what it samples from.
+
+
+@dataclass(frozen=True)
+class Nth:
+    number: int
+
+
+def resolved(value):
+    if isinstance(value, Nth):
+        return NASTY[value.number]
+    if isinstance(value, dict):
+        return {name: resolved(inner) for name, inner in value.items()}
+    return value
+
+
 NASTY = [
     *(Nasty(), NastyMapping(a=1), NastyText("a"), CYCLE, DEEP, object(), object, len),
     *(10**400, -(10**400), 10**5000, 2**64, True, b"\xff", bytearray(b"a"), "\udce4"),
@@ -164,7 +179,8 @@ NASTY = [
     *({1, 2}, [[1], [2]], [None], ["a", 1, None], range(3), iter(()), "", "a\0b"),
 ]
 GARBAGE = (
-    st.integers(0, len(NASTY) - 1).map(NASTY.__getitem__)
+    # By number: Hypothesis wants to hash and print what it gives.
+    st.integers(0, len(NASTY) - 1).map(Nth)
     | st.none()
     | st.integers()
     | st.floats()
@@ -185,6 +201,7 @@ ATTRIBUTES = st.dictionaries(
 @given(amount=GARBAGE, attributes=ATTRIBUTES | GARBAGE, again=st.booleans())
 def test_measuring_never_raises_and_leaves_all_readable(provider, meter, amount, attributes, again):
     """With whatever amount and attributes; a scrape and the other series go on, too."""
+    amount, attributes = resolved(amount), resolved(attributes)
     good = meter.create_counter("good")
     good.add(1)
     instruments = [
@@ -314,11 +331,7 @@ def test_beyond_the_limit_one_series_takes_the_rest(meter, values, caplog):
     assert merged[OVERFLOW] == [1000]
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("hits has more than 2000 sets of attributes")
-    assert (
-        values("c2c.metrics.overflowed") == {(): [500, 0]}
-        or values("c2c.metrics.overflowed")[()][0] == 500
-    )
-    del provider
+    assert values("c2c.metrics.overflowed")[()][0] == 500
 
 
 def test_the_orders_of_attributes_that_are_remembered_are_limited(small_host):

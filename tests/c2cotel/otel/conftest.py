@@ -41,7 +41,7 @@ def in_child(tmp_path) -> Callable[..., Any]:
         if pid == 0:
             _child(function, {"C2C_RUN_DIR": str(tmp_path / "run"), **environ}, writing)
         os.close(writing)
-        with open(reading, "rb") as answer:
+        with os.fdopen(reading, "rb") as answer:
             told = answer.read()
         os.waitpid(pid, 0)
         result, failure = pickle.loads(told)  # noqa: S301 - our own child's
@@ -57,7 +57,7 @@ def _child(function: Callable[[], Any], environ: dict[str, str], writing: int) -
         os.environ.update(environ)
         _forget()
         told = pickle.dumps((function(), None))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the parent raises it
         told = pickle.dumps((None, traceback.format_exc()))
     try:
         os.write(writing, told)

@@ -21,7 +21,8 @@ print(time.time(), flush=True)
 """
 
 FORK = """
-import os, sys
+import os, sys, warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
 if (pid := os.fork()) == 0:
     WORK
     sys.exit()
@@ -80,8 +81,10 @@ def test_a_hanging_collector_takes_the_time_it_is_given_and_one_line(instrumente
     assert done.status == 0
     assert [line.partition(" ends ")[2] for line in done.errors] == [
         "",
-        "with 600 spans and 1 log records undelivered: "
-        "the collector did not take them within 2.0 s.",
+        (
+            "with 600 spans and 1 log records undelivered: "
+            "the collector did not take them within 2.0 s."
+        ),
     ]
 
 

@@ -23,10 +23,8 @@ def parts() -> dict[str, tuple[str, str]]:
 
 
 def processors() -> list[str]:
-    names = []
-    for processor in trace.get_tracer_provider()._active_span_processor._span_processors:
-        names.append(type(processor).__name__)
-    return names
+    all_of_them = trace.get_tracer_provider()._active_span_processor._span_processors
+    return [type(processor).__name__ for processor in all_of_them]
 
 
 def test_it_is_set_up_once(in_child):
@@ -100,15 +98,19 @@ def test_the_console_is_written_to_at_once(in_child):
         (
             {"OTEL_TRACES_EXPORTER": "otlp,jaeger"},
             "traces",
-            "OTEL_TRACES_EXPORTER = jaeger: no such exporter. Install its package, or write one "
-            "of: none, otlp, console, otlp_proto_http.",
+            (
+                "OTEL_TRACES_EXPORTER = jaeger: no such exporter. Install its package, or write "
+                "one of: none, otlp, console, otlp_proto_http."
+            ),
         ),
         (
             {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
             "logs",
-            "OTEL_LOGS_EXPORTER = otlp: no such exporter. Install it: pip install "
-            "opentelemetry-exporter-otlp-proto-grpc, or write one of: none, otlp, console, "
-            "otlp_proto_http.",
+            (
+                "OTEL_LOGS_EXPORTER = otlp: no such exporter. Install it: pip install "
+                "opentelemetry-exporter-otlp-proto-grpc, or write one of: none, otlp, console, "
+                "otlp_proto_http."
+            ),
         ),
         (
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
@@ -248,8 +250,8 @@ def test_instrumentors_are_loaded_once(in_child):
 _TEXT = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20
 ) | st.sampled_from(
-    ["", "0", "-1", "1e400", "nan", "true", "none", "otlp", "console", "otlp,prometheus", ENDPOINT]
-    + ["always_on", "traceidratio", "parentbased_always_on", "a=b,c", "%", "service.name=x"]
+    "|0|-1|1e400|nan|true|none|otlp|console|otlp,prometheus|always_on|traceidratio|%|a=b,c|"
+    f"parentbased_always_on|service.name=x|{ENDPOINT}".split("|")
 )
 _VARIABLES = (
     "OTEL_SDK_DISABLED",

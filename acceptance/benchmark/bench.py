@@ -215,7 +215,7 @@ def bench_requests(size: Size, progress: Progress) -> tuple[list[Request], list[
                 rounds[name].append(statistics.mean(turns[name][-_TURNS:]) + flushes[name][-1])
         pushed = Counter(point.resource["service.name"] for point in receiver.points)
     calls = size.rounds * _TURNS * _REQUESTS
-    requests = []
+    requests: list[Request] = []
     for name in _VARIANTS:
         cpu = statistics.median(turns[name]) + statistics.median(flushes[name])
         overhead = cpu - requests[0].cpu if requests else 0.0

@@ -48,7 +48,7 @@ class Worker:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args}: ended without an answer to {question}")
+            raise RuntimeError(f"{self._process.args!r}: ended without an answer to {question}")
         return json.loads(line)
 
     def __enter__(self) -> Self:

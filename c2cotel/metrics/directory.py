@@ -27,11 +27,13 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
+import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +50,8 @@ _STALE_AFTER = 60.0
 # What a run needs at the least: two slabs of one chunk each.
 _LEAST_BYTES = 128 * 1024
 _JOIN_TIMEOUT = 2.0
+# Seconds a fork waits for another thread that is about to take or release a lock.
+_FREEZE_TIMEOUT = 1.0
 _ATTEMPTS = 20
 _OWN = re.compile(
     r"(group\.json|folded\.slab)(\.\d+\.tmp)?|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
@@ -91,8 +95,9 @@ class RunDirectory:
         self.path = path
         self._presence: int | None = None
         self._held: set[int] = set()
-        let_go = weakref.WeakMethod(self._let_go)
-        os.register_at_fork(after_in_child=lambda: (method := let_go()) and method())
+        # A child closes what is in _held: no other thread forks while that is not the truth.
+        self._changing = threading.RLock()
+        at_fork(self._freeze, self._thaw, self._let_go)
         with self._alone():
             self._presence = self._open("presence")
             alone = lock(self._presence, fcntl.LOCK_EX)
@@ -128,7 +133,15 @@ class RunDirectory:
         for path in own_files(self.path):
             path.unlink(missing_ok=True)
 
+    def _freeze(self) -> None:
+        self._changing.acquire(timeout=_FREEZE_TIMEOUT)
+
+    def _thaw(self) -> None:
+        with suppress(RuntimeError):  # it was not to be had in time
+            self._changing.release()
+
     def _let_go(self) -> None:
+        self._changing = threading.RLock()
         while self._held:
             os.close(self._held.pop())
 
@@ -153,19 +166,20 @@ class RunDirectory:
 
         A process forked meanwhile does not inherit it.
         """
-        descriptor = self._open(name)
-        # Before it is locked: another thread may fork in between.
-        self._held.add(descriptor)
-        if lock(descriptor, fcntl.LOCK_EX):
-            return descriptor
-        self.release(descriptor)
+        with self._changing:
+            descriptor = self._open(name)
+            self._held.add(descriptor)
+            if lock(descriptor, fcntl.LOCK_EX):
+                return descriptor
+            self.release(descriptor)
         return None
 
     def release(self, held: int) -> None:
         """Let go of a lock of :meth:`hold`."""
-        if held in self._held:
-            self._held.discard(held)
-            os.close(held)
+        with self._changing:
+            if held in self._held:
+                self._held.discard(held)
+                os.close(held)
 
     def leave(self) -> None:
         """Let go; the last process to leave removes a directory that was made for this run."""
@@ -246,7 +260,8 @@ def _sweep(base: Path) -> None:
     for path in base.glob(PREFIX + "*"):
         try:
             status = path.lstat()
-            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _STALE_AFTER:
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+            if ours and time.time() - status.st_mtime > _STALE_AFTER:
                 group = _read_group(path)
                 if group is None or not lineage.is_alive(group.origin):
                     _remove_if_deserted(path)
@@ -275,6 +290,29 @@ def _read_group(path: Path) -> Group | None:
         return Group(**json.loads((path / "group.json").read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def at_fork(
+    before: Callable[[], None],
+    after_in_parent: Callable[[], None],
+    after_in_child: Callable[[], None],
+) -> None:
+    """``os.register_at_fork`` with methods of an object that it does not keep alive."""
+
+    def weakly(method: Callable[[], None]) -> Callable[[], None]:
+        reference = weakref.WeakMethod(method)
+
+        def call() -> None:
+            if (alive := reference()) is not None:
+                alive()
+
+        return call
+
+    os.register_at_fork(
+        before=weakly(before),
+        after_in_parent=weakly(after_in_parent),
+        after_in_child=weakly(after_in_child),
+    )
 
 
 def own_files(path: Path) -> list[Path]:

@@ -238,7 +238,7 @@ class _Adding(_Instrument):
                 index = self._indices[tuple(attributes.items()) if attributes else ()]
             else:
                 index = self._locate(attributes)
-        except (KeyError, TypeError, AttributeError):
+        except Exception:  # noqa: BLE001 - see _locate
             index = self._locate(attributes)
         try:
             if self._least <= amount < _INFINITY:
@@ -279,7 +279,7 @@ class Histogram(_Instrument, metrics.Histogram):
                 index = self._indices[tuple(attributes.items()) if attributes else ()]
             else:
                 index = self._locate(attributes)
-        except (KeyError, TypeError, AttributeError):
+        except Exception:  # noqa: BLE001 - see _locate
             index = self._locate(attributes)
         try:
             if 0.0 <= amount < _INFINITY:

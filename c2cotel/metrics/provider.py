@@ -79,6 +79,7 @@ class MeterProvider(metrics.MeterProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> "Meter":
+        self.store.check_process()
         scope = Scope(name or "", version or "", schema_url or "", series_key(attributes))
         with self._lock:
             meter = self._meters.get(scope)
@@ -212,6 +213,7 @@ class Meter(metrics.Meter):
         name, unit = _checked_name(name), _checked_unit(name, unit or "")
         merge = _checked_merge(name, merge or self._provider.gauge_merge.get(name, "pid"))
         description = Description(kind, name, unit, str(text or ""), self._scope, bounds, merge)
+        self._provider.store.check_process()
         with self._lock:
             made = self._made.get(name.lower())
             if made is None:

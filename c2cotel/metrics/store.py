@@ -20,7 +20,7 @@ from typing import Protocol
 
 from opentelemetry.util.types import AttributeValue
 
-from c2cotel.metrics.directory import RunDirectory
+from c2cotel.metrics.directory import RunDirectory, at_fork
 from c2cotel.metrics.slab import LOST, SCRATCH, Slab, encode_key, first_double
 
 LOGGER = logging.getLogger(__name__)
@@ -90,13 +90,7 @@ class Store:
         self._instruments: weakref.WeakSet[Forgetful] = weakref.WeakSet()
         self._descriptions: dict[bytes, int] = {}
         self._full_until = 0.0
-        freeze, thaw = weakref.WeakMethod(self._freeze), weakref.WeakMethod(self._thaw)
-        renew = weakref.WeakMethod(self.renew)
-        os.register_at_fork(
-            before=lambda: (method := freeze()) and method(),
-            after_in_parent=lambda: (method := thaw()) and method(),
-            after_in_child=lambda: (method := renew()) and method(),
-        )
+        at_fork(self._freeze, self._thaw, self.renew)
 
     def register(self, instrument: Forgetful) -> None:
         self._instruments.add(instrument)

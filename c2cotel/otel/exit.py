@@ -55,6 +55,9 @@ class Pipeline:
         """Whether the exporter is not in use any more."""
         return not self._batches._worker_thread.is_alive()  # noqa: SLF001 - see above
 
+    def close(self, _: float) -> None:
+        self.exporter.shutdown()
+
     def undelivered(self) -> int:
         """How many items were given up since :meth:`begin`, or are still waiting."""
         queue = self._batches._queue  # noqa: SLF001 - see above
@@ -106,8 +109,9 @@ class Exit:
             _within(max(_LEAST, deadline - time.monotonic()), last)
         for pipeline in self.pipelines:
             pipeline.wait(max(0.0, deadline - time.monotonic()))
-        ended = [pipeline.exporter.shutdown for pipeline in self.pipelines if pipeline.ended]
-        _within(max(_LEAST, deadline - time.monotonic()), lambda _: [end() for end in ended])
+        for pipeline in self.pipelines:
+            if pipeline.ended:
+                _within(max(_LEAST, deadline - time.monotonic()), pipeline.close)
         self._report(exporters.last_word)
 
     def _report(self, last_word: str) -> None:

@@ -231,7 +231,7 @@ class _Adding(_Instrument):
         self,
         amount: float,
         attributes: Attributes = None,
-        context: Context | None = None,  # noqa: ARG002 - the API's; exemplars will want it
+        context: Context | None = None,
     ) -> None:
         try:
             if self._marker[0]:
@@ -272,7 +272,7 @@ class Histogram(_Instrument, metrics.Histogram):
         self,
         amount: float,
         attributes: Attributes = None,
-        context: Context | None = None,  # noqa: ARG002 - see add
+        context: Context | None = None,
     ) -> None:
         try:
             if self._marker[0]:
@@ -322,7 +322,7 @@ class Gauge(_Setting, metrics._Gauge):  # noqa: SLF001 - the API has no public n
         self,
         amount: float,
         attributes: Attributes = None,
-        context: Context | None = None,  # noqa: ARG002 - see add
+        context: Context | None = None,
     ) -> None:
         self._put(self._find(attributes), amount)
 

@@ -94,7 +94,7 @@ class MetricsServer(ThreadingHTTPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - overridden
+    def handle_error(self, request: Any, client_address: Any) -> None:
         LOGGER.debug("%s went away during a scrape", client_address)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Spans as OTLP bytes, in a quarter of the time that building protobuf objects takes.
+"""Spans as OTLP bytes, in less than half of the time that building protobuf objects takes.
 
 Encoding is the dearest thing that happens to a span, and it happens in the worker that serves
 requests. The common case, attributes of text and numbers, is written as it goes over the wire;
@@ -9,6 +9,7 @@ https://github.com/open-telemetry/opentelemetry-proto, ``trace.proto`` and ``com
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
@@ -30,20 +31,17 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-# Fields of the messages, number << 3 | wire type.
-_BYTES: Final = 2
-_SPAN: Final = {
-    "trace_state": b"\x1a",
-    "attributes": b"\x4a",
-    "events": b"\x5a",
-    "links": b"\x6a",
-}
+# The byte before each value is the field it goes to: number << 3 | wire type.
 _FIXED64: Final = Struct("<Q").pack
 _FIXED32: Final = Struct("<I").pack
 _DOUBLE: Final = Struct("<d").pack
 # SpanKind of the API counts from 0, that of the protocol from 1.
 _KINDS: Final = [bytes((0x30, kind + 1)) for kind in range(5)]
 _INT64: Final = 1 << 64
+# Below this a number is one byte; and a text so short that all lengths around it are, too.
+_VARINT: Final = 0x80
+_SHORT: Final = _VARINT - 2
+_ONE_BYTE: Final = [bytes((number,)) for number in range(_VARINT)]
 
 
 class LeanSpanExporter(OTLPSpanExporter):
@@ -90,7 +88,7 @@ def _encode(span: ReadableSpan) -> bytes:
         context.trace_id.to_bytes(16),
         b"\x12\x08",
         context.span_id.to_bytes(8),
-        _text(_SPAN["trace_state"], _encode_trace_state(context.trace_state) or ""),
+        _text(b"\x1a", _encode_trace_state(context.trace_state) or ""),
         b"\x22\x08" + parent.span_id.to_bytes(8) if parent else b"",
         _text(b"\x2a", span.name),
         _KINDS[span.kind.value],
@@ -99,10 +97,7 @@ def _encode(span: ReadableSpan) -> bytes:
         b"\x41",
         _FIXED64(span.end_time or 0),
     ]
-    parts += [
-        _field(_SPAN["attributes"], _key_value(key, value))
-        for key, value in (span.attributes or {}).items()
-    ]
+    parts += [_attribute(key, value) for key, value in (span.attributes or {}).items()]
     _add_rare(parts, span)
     status = span.status
     code = status.status_code.value
@@ -114,9 +109,9 @@ def _encode(span: ReadableSpan) -> bytes:
 def _add_rare(parts: list[bytes], span: ReadableSpan) -> None:
     """Events, links, and how many of what were dropped."""
     if span.events:
-        parts += _messages(_SPAN["events"], _encode_events(span.events))
+        parts += _messages(b"\x5a", _encode_events(span.events))
     if span.links:
-        parts += _messages(_SPAN["links"], _encode_links(span.links))
+        parts += _messages(b"\x6a", _encode_links(span.links))
     for tag, dropped in (
         (b"\x50", span.dropped_attributes),
         (b"\x60", span.dropped_events),
@@ -130,20 +125,31 @@ def _messages(tag: bytes, messages: Iterable[Any] | None) -> list[bytes]:
     return [_field(tag, message.SerializeToString()) for message in messages or ()]
 
 
-def _key_value(key: str, value: object) -> bytes:
-    """A ``KeyValue``."""
+def _attribute(key: str, value: Any) -> bytes:
+    """An attribute of a span: a ``KeyValue`` in its field."""
     kind = type(value)
     if kind is str:
-        encoded = _field(b"\x0a", value.encode("utf-8", "replace"))  # type: ignore[attr-defined]  # a str
+        text = value.encode("utf-8", "replace")
+        if len(text) < _SHORT:
+            size = len(text)
+            encoded = _ONE_BYTE[size + 2] + b"\x0a" + _ONE_BYTE[size] + text
+        else:
+            encoded = _sized(_field(b"\x0a", text))
     elif kind is bool:
-        encoded = b"\x10\x01" if value else b"\x10\x00"
+        encoded = b"\x02\x10\x01" if value else b"\x02\x10\x00"
     elif kind is int:
-        encoded = b"\x18" + _varint(value % _INT64)  # type: ignore[operator]  # an int
+        encoded = _sized(b"\x18" + _varint(value % _INT64))
     elif kind is float:
-        encoded = b"\x21" + _DOUBLE(value)
+        encoded = b"\x09\x21" + _DOUBLE(value)
     else:
-        return bytes(_encode_key_value(key, value).SerializeToString())
-    return _text(b"\x0a", key) + _field(b"\x12", encoded)
+        return _field(b"\x4a", _encode_key_value(key, value).SerializeToString())
+    return _field(b"\x4a", _key(key) + encoded)
+
+
+@lru_cache(maxsize=1024)
+def _key(key: str) -> bytes:
+    """A ``KeyValue`` up to the length of its value."""
+    return _text(b"\x0a", key) + b"\x12"
 
 
 def _text(tag: bytes, text: str) -> bytes:
@@ -152,16 +158,16 @@ def _text(tag: bytes, text: str) -> bytes:
 
 def _field(tag: bytes, content: bytes) -> bytes:
     size = len(content)
-    # Most lengths fit one byte.
-    return tag + (_ONE_BYTE[size] if size < 0x80 else _varint(size)) + content  # noqa: PLR2004
+    return tag + (_ONE_BYTE[size] if size < _VARINT else _varint(size)) + content
 
 
-_ONE_BYTE: Final = [bytes((number,)) for number in range(0x80)]
+def _sized(content: bytes) -> bytes:
+    return _field(b"", content)
 
 
 def _varint(number: int) -> bytes:
     groups = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while number >= _VARINT:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     groups.append(number)

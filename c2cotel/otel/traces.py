@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.metadata import EntryPoint
+from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Sampler
 
 from c2cotel.otel.exit import Pipeline
 from c2cotel.otel.exporters import DeferredExporter, find_exporter, make_exporter
+from c2cotel.otel.lean_spans import LeanTracerProvider
 from c2cotel.otel.processors import RequestIdSpanProcessor, TracedOnly, UuidIdGenerator
 from c2cotel.otel.telemetry import Part, Telemetry, complain, exporter_names
 
@@ -23,7 +25,7 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
         RuntimeError: the application has set a provider before.
     """
     settings = telemetry.settings
-    provider = TracerProvider(
+    provider = LeanTracerProvider(
         sampler=_sampler(environ),
         resource=telemetry.resource,
         shutdown_on_exit=False,
@@ -37,7 +39,7 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
         settings.otel.traces_exporter, settings.otel.otlp_traces_endpoint, settings
     )
     for name, entry_point in [(name, find_exporter("traces", name)) for name in names]:
-        exporter = DeferredExporter(partial(make_exporter, entry_point))
+        exporter = DeferredExporter(partial(_make, entry_point))
         if name == "console":
             provider.add_span_processor(SimpleSpanProcessor(exporter))  # type: ignore[arg-type]  # has its methods
             continue
@@ -47,6 +49,15 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
     if not names:
         return Part("traces", "on", "ids only: no exporter and no OTEL_EXPORTER_OTLP_ENDPOINT")
     return Part("traces", "on", f"to {', '.join(names)}")
+
+
+def _make(entry_point: EntryPoint) -> Any:
+    """The exporter; over HTTP with our encoding."""
+    if entry_point.name != "otlp_proto_http":
+        return make_exporter(entry_point)
+    from c2cotel.otel.span_encoding import LeanSpanExporter
+
+    return LeanSpanExporter()
 
 
 def _sampler(environ: Mapping[str, str]) -> Sampler:

@@ -134,6 +134,18 @@ class Host:
         self.children.append(child)
         return child
 
+    def orphan(self, function: Callable[[], Any], *, hooks: bool = True) -> int:
+        """Fork one that outlives this process, until the test ends; its pid."""
+
+        def run(channel: Channel) -> None:
+            channel.say(function())
+            signal.alarm(60)
+            signal.pause()
+
+        child = self.fork(run, hooks=hooks)
+        child.hear()
+        return child.pid
+
     def ended(self, function: Callable[[], Any]) -> None:
         """Have a process run *function* to its end."""
         child = self.fork(lambda channel: channel.say(function()))

@@ -174,11 +174,11 @@ def samples(families):
 
 def test_the_target_comes_first_and_is_escaped(compare):
     ours, _ = compare(up_downs)
+    labels = r'host_id="a\"b\\c\nd",os_tags="[\"a\", \"b\"]",process_pid="7",service_name="shop"'
     assert ours.splitlines()[:3] == [
         "# HELP target_info Target metadata",
         "# TYPE target_info gauge",
-        r'target_info{host_id="a\"b\\c\nd",os_tags="[\"a\", \"b\"]",process_pid="7",'
-        'service_name="shop"} 1.0',
+        f"target_info{{{labels}}} 1.0",
     ]
 
 

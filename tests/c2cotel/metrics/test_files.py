@@ -406,9 +406,9 @@ def test_a_full_base_is_passed_over(tmp_path):
 
 
 def test_without_room_for_a_slab_a_process_counts_for_itself(host, caplog):
-    os.rename(host.path, host.path.with_name("gone"))
+    host.path.rename(host.path.with_name("gone"))
     host.meter.create_counter("hits").add(2)
-    os.rename(host.path.with_name("gone"), host.path)
+    host.path.with_name("gone").rename(host.path)
     assert counted(host) == 2
     assert len(warned(caplog)) == 1
     assert "cannot count for all to see" in warned(caplog)[0]

@@ -155,7 +155,7 @@ class NastyText(str):
 CYCLE: list = []
 CYCLE.append(CYCLE)
 DEEP: list = []
-for _ in range(100_000):
+for _ in range(20_000):
     DEEP = [DEEP]
 
 
@@ -194,7 +194,7 @@ ATTRIBUTES = st.dictionaries(
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -537,7 +537,7 @@ def test_eight_threads_lose_nothing(host):
 
 @pytest.mark.usefixtures("_switching_all_the_time")
 def test_forking_while_threads_measure_loses_and_doubles_nothing(host):
-    """With hooks only: without them it is CPython's own lock that a child may wait for, for ever."""
+    """With hooks only: without them a child may wait for ever for CPython's own lock."""
     counter = host.meter.create_counter("hits")
     histogram = host.meter.create_histogram("times", explicit_bucket_boundaries_advisory=[1])
     stop, done = threading.Event(), []

@@ -1,4 +1,4 @@
-"""Any interleaving of counting, forking, dying and folding gives the totals of a plain dictionary."""
+"""Any interleaving of counting, forking, dying, folding gives the totals of a dictionary."""
 
 import json
 import math
@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -104,11 +103,6 @@ class Process:
         os.close(self._exited)
         self._lines.close()
         self._socket.close()
-
-
-@pytest.fixture(scope="module")
-def machine(request):
-    return lambda host_in: type("Machine", (Interleaving,), {"host_in": staticmethod(host_in)})
 
 
 class Interleaving(RuleBasedStateMachine):
@@ -259,9 +253,9 @@ def key(attributes: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(sorted(attributes.items()))
 
 
-def test_any_interleaving_gives_the_totals_of_a_plain_dictionary(machine, host_in):
+def test_any_interleaving_gives_the_totals_of_a_plain_dictionary(host_in):
     run_state_machine_as_test(
-        machine(host_in),
+        type("Machine", (Interleaving,), {"host_in": staticmethod(host_in)}),
         settings=settings(
             max_examples=25,
             stateful_step_count=25,

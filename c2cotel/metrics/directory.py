@@ -52,7 +52,6 @@ _LEAST_BYTES = 128 * 1024
 _JOIN_TIMEOUT = 2.0
 # Seconds a fork waits for another thread that is about to take or release a lock.
 _FREEZE_TIMEOUT = 1.0
-_ATTEMPTS = 20
 _OWN = re.compile(
     r"(group\.json|folded\.slab)(\.\d+\.tmp)?|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
 )
@@ -221,10 +220,17 @@ def join(environ: MutableMapping[str, str]) -> RunDirectory:
 
 def _join(path: Path, *, temporary: bool) -> RunDirectory:
     """Join *path*; if its last process removes it at this moment, make it again."""
-    for _ in range(_ATTEMPTS):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
+    deadline = time.monotonic() + _JOIN_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return RunDirectory(path, temporary=temporary)
+        except FileNotFoundError:
+            continue
+        except FileExistsError:
+            # mkdir says so, too, of a directory that has gone when it looks again.
+            if path.is_file():
+                raise
     raise RunDirectoryError(f"{path}: is removed again and again")
 
 

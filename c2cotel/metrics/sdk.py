@@ -1,11 +1,11 @@
-"""Merged series as the SDK's ``MetricsData``, for any SDK metric reader.
+"""Merged series as the SDK's ``MetricsData``, for any metric exporter of the SDK.
 
-The OTLP push is a ``PeriodicExportingMetricReader`` in the serving process only: one stable
-instance (:class:`c2cotel.metrics.directory.Group`) instead of one a worker.
+The serving process alone pushes it (:mod:`c2cotel.otel.push`): one stable instance
+(:class:`c2cotel.metrics.directory.Group`) instead of one a worker.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import (
@@ -15,7 +15,6 @@ from opentelemetry.sdk.metrics.export import (
     Histogram,
     HistogramDataPoint,
     Metric,
-    MetricReader,
     MetricsData,
     NumberDataPoint,
     ResourceMetrics,
@@ -94,8 +93,3 @@ def _histogram_point(
         min=unknown,
         max=unknown,
     )
-
-
-def attach(reader: MetricReader, collect: Callable[[], MetricsData]) -> None:
-    """Let *reader* collect from the store, as a ``MeterProvider`` of the SDK would."""
-    reader._set_collect_callback(lambda _reader, _timeout: collect())  # noqa: SLF001 - no public way

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from c2cotel.metrics.fold import Folder
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import Scraper
-from c2cotel.metrics.server import MetricsServer
+
+if TYPE_CHECKING:
+    from c2cotel.metrics.server import MetricsServer
 
 LOGGER = logging.getLogger(__name__)
 
@@ -162,6 +164,9 @@ class Serving:
 
     def _listen(self, address: Address) -> None:
         try:
+            # Only whoever serves pays for importing an HTTP server.
+            from c2cotel.metrics.server import MetricsServer
+
             self.server = MetricsServer(address.host, address.port, self._scraper.expose)
         except OSError as error:
             if str(error) != self._refused:

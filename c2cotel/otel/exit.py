@@ -41,7 +41,7 @@ class Pipeline:
     def begin(self) -> None:
         """Take nothing more, and have the processor's thread send what is there."""
         self._lost_before = self.exporter.lost
-        self.exporter.ending = True
+        self.exporter.delivery.ending = True
         self._batches._shutdown = True  # noqa: SLF001 - see above
         self._batches._worker_awaken.set()  # noqa: SLF001 - see above
 
@@ -100,7 +100,6 @@ class Exit:
             return
         self.begun = True
         deadline = time.monotonic() + self.share
-        exporters = _overhear("opentelemetry.exporter")
         for pipeline in self.pipelines:
             pipeline.begin()
         for pipeline in self.pipelines:
@@ -112,16 +111,17 @@ class Exit:
         for pipeline in self.pipelines:
             if pipeline.ended:
                 _within(max(_LEAST, deadline - time.monotonic()), pipeline.close)
-        self._report(exporters.last_word)
+        self._report()
 
-    def _report(self, last_word: str) -> None:
+    def _report(self) -> None:
         counts = [(pipeline.undelivered(), pipeline.what) for pipeline in self.pipelines]
         dropped = " and ".join(f"{count} {what}" for count, what in counts if count)
         if not dropped:
             return
-        refused = (pipeline.exporter.refused for pipeline in self.pipelines)
+        exporters = [pipeline.exporter for pipeline in self.pipelines]
+        reasons = [e.refused for e in exporters] + [e.delivery.why for e in exporters]
         late = f"the collector did not take them within {self.share:.1f} s."
-        reason = next(filter(None, refused), "") or last_word or late
+        reason = next(filter(None, reasons), late)
         text = f"Process {os.getpid()} ends with {dropped} undelivered: {reason}"
         # A logging configuration may have disabled the loggers that it does not know.
         if LOGGER.isEnabledFor(logging.ERROR):
@@ -130,24 +130,6 @@ class Exit:
             from c2cotel.otel.telemetry import complain
 
             complain(text)
-
-
-class _Overhear(logging.Handler):
-    """Keeps the last error logged, instead of showing one for every batch."""
-
-    last_word = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR:
-            self.last_word = record.getMessage()
-
-
-def _overhear(name: str) -> _Overhear:
-    logger = logging.getLogger(name)
-    logger.propagate = False
-    handler = _Overhear()
-    logger.handlers = [handler]
-    return handler
 
 
 def _within(seconds: float, action: Callable[[float], None]) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 # Reads the metadata of all distributions once, which the loader has done.
 from opentelemetry.util._importlib_metadata import entry_points
 
+from c2cotel.otel.delivery import Delivery
 from c2cotel.settings import without_password
 
 Signal = Literal["traces", "logs", "metrics"]
@@ -76,12 +77,12 @@ class DeferredExporter:
     Attributes:
         lost: Items that were given up since the process started.
         in_flight: Items being sent at the moment.
-        ending: The process ends: nothing is retried where nobody listens.
         refused: Why nobody takes anything, once that is known.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, what: str, make: Callable[[], Any]) -> None:
         self._make = make
+        self.delivery = Delivery(what)
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -90,8 +91,8 @@ class DeferredExporter:
         self._made: Any = None
         self.lost = 0
         self.in_flight = 0
-        self.ending = False
         self.refused = ""
+        self.delivery.forget()
 
     def export(self, batch: Sequence[Any]) -> Any:
         """Send *batch*; gives the result of the exporter."""
@@ -100,9 +101,11 @@ class DeferredExporter:
         try:
             if self._made is None:
                 self._made = self._make()
-                if self.ending:
+                self.delivery.overhear(self._made)
+                if self.delivery.ending:
                     self.hasten()
-            result = self._made.export(batch)
+            with self.delivery.attempt():
+                result = self._made.export(batch)
             # SpanExportResult and LogRecordExportResult are different enumerations.
             delivered = result.name == "SUCCESS"
             return result
@@ -110,6 +113,7 @@ class DeferredExporter:
             self.in_flight = 0
             if not delivered:
                 self.lost += len(batch)
+            self.delivery.tell(delivered=delivered)
 
     def hasten(self) -> str:
         """Stop retrying if nobody listens; gives why."""

@@ -36,7 +36,7 @@ def set_up_logs(telemetry: Telemetry) -> Part:
         raise RuntimeError("the application has set a logger provider of its own; that one is kept")
     provider.add_log_record_processor(RequestIdLogProcessor())
     for entry_point in found:
-        exporter = DeferredExporter(partial(make_exporter, entry_point))
+        exporter = DeferredExporter("log records", partial(make_exporter, entry_point))
         processor = BatchLogRecordProcessor(exporter)  # type: ignore[arg-type]  # has its methods
         provider.add_log_record_processor(processor)
         telemetry.exit.pipelines.append(Pipeline("log records", processor, exporter))

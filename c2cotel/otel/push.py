@@ -1,19 +1,15 @@
 """The push of the merged metrics, from the serving process only."""
 
 import logging
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import (
-    MetricReader,
-    MetricsData,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.resources import Resource
 
 from c2cotel.metrics.scrape import Scraper
+from c2cotel.otel.delivery import Delivery
 from c2cotel.otel.exporters import find_exporter, make_exporter, stop_retrying
 
 LOGGER = logging.getLogger(__name__)
@@ -33,10 +29,11 @@ class MetricsPush:
         interval: float,
     ) -> None:
         self._scraper = scraper
-        self._exporters = exporters
+        self._names = exporters
         self._resource = Resource(target)
         self._interval = interval
         self._made: list[Any] = []
+        self._delivery = Delivery("metrics")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="c2cotel-push", daemon=True)
 
@@ -46,33 +43,36 @@ class MetricsPush:
     def stop(self, timeout: float) -> None:
         """Push a last time, for at most *timeout* seconds."""
         self._stopped.set()
+        self._delivery.ending = True
         for exporter in self._made:
             stop_retrying(exporter)
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        readers: list[MetricReader] = []
-        while True:
-            ending = self._stopped.wait(self._interval)
-            try:
-                readers = readers or [self._reader(name) for name in self._exporters]
-                for reader in readers:
-                    reader.collect()
-            except Exception:
-                # The next one may work; the thread has to live until then.
-                LOGGER.exception("The metrics could not be pushed.")
-            if ending:
-                return
+        # What is sent by way of an instrumented library is no call of the application's.
+        with suppress_instrumentation():
+            while True:
+                ending = self._stopped.wait(self._interval)
+                try:
+                    self._push()
+                except Exception:
+                    # The next one may work; the thread has to live until then.
+                    LOGGER.exception("The metrics could not be pushed.")
+                if ending:
+                    return
 
-    def _collect(self, _: MetricReader, timeout_millis: float) -> MetricsData:
-        return self._scraper.metrics_data(self._resource)
+    def _push(self) -> None:
+        if not self._made:
+            self._made = [self._make(name) for name in self._names]
+        data = self._scraper.metrics_data(self._resource)
+        for exporter in self._made:
+            with self._delivery.attempt():
+                result = exporter.export(data)
+            self._delivery.tell(delivered=result.name == "SUCCESS")
 
-    def _reader(self, name: str) -> MetricReader:
+    def _make(self, name: str) -> Any:
         exporter = make_exporter(find_exporter("metrics", name))
+        self._delivery.overhear(exporter)
         if self._stopped.is_set():
             stop_retrying(exporter)
-        self._made.append(exporter)
-        # With an interval of its own the reader would start a thread in every forked worker.
-        reader = PeriodicExportingMetricReader(exporter, math.inf)
-        reader._set_collect_callback(self._collect)  # noqa: SLF001 - no public way without its provider
-        return reader
+        return exporter

@@ -39,7 +39,7 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
         settings.otel.traces_exporter, settings.otel.otlp_traces_endpoint, settings
     )
     for name, entry_point in [(name, find_exporter("traces", name)) for name in names]:
-        exporter = DeferredExporter(partial(_make, entry_point))
+        exporter = DeferredExporter("spans", partial(_make, entry_point))
         if name == "console":
             provider.add_span_processor(SimpleSpanProcessor(exporter))  # type: ignore[arg-type]  # has its methods
             continue

@@ -1,10 +1,11 @@
 """What the features stand on in a Pyramid application, and the order they are included in."""
 
 import logging
+import os
+from importlib.metadata import entry_points
 
 from pyramid.config import Configurator
 
-from c2cotel import otel
 from c2cotel.settings import Loaded, Settings, load
 
 LOGGER = logging.getLogger(__name__)
@@ -38,7 +39,28 @@ def includeme(config: Configurator) -> None:
     ``opentelemetry-instrument`` before it is harmless, and so is the lack of it.
     """
     settings_of(config)
+    _check_propagators()
+    # Not before: it imports OpenTelemetry's propagators, which raise if one is unknown.
+    from c2cotel import otel
+
     otel.set_up(ini=config.registry.settings)
     otel.instrument()
     for feature in FEATURES:
         config.include(feature)
+
+
+def _check_propagators() -> None:
+    """Take unknown names out of ``OTEL_PROPAGATORS``: OpenTelemetry's import would fail on them."""
+    chosen = os.environ.get("OTEL_PROPAGATORS")
+    if not chosen:
+        return
+    names = [name.strip() for name in chosen.split(",")]
+    known = {"none", *entry_points(group="opentelemetry_propagator").names}
+    if unknown := [name for name in names if name not in known]:
+        LOGGER.error(
+            "OTEL_PROPAGATORS = %s: there is no %s. Write some of: %s.",
+            chosen,
+            ", ".join(unknown),
+            ", ".join(sorted(known)),
+        )
+        os.environ["OTEL_PROPAGATORS"] = ",".join(n for n in names if n in known) or "none"

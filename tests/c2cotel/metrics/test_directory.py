@@ -219,6 +219,7 @@ def test_joining_while_the_last_one_removes_it_makes_it_again(tmp_path):
     def remove():
         while not stop.is_set():
             directories._remove_if_deserted(run)
+            time.sleep(0.0005)
 
     remover = threading.Thread(target=remove)
     remover.start()

@@ -28,7 +28,7 @@ class Exporter:
 
 
 def test_what_fails_or_raises_is_lost():
-    exporter = DeferredExporter(Exporter)
+    exporter = DeferredExporter("spans", Exporter)
     assert exporter.export(["take", 2, 3]) is SpanExportResult.SUCCESS
     assert (exporter.lost, exporter.in_flight) == (0, 0)
     exporter.export(["fail", 2])
@@ -41,7 +41,7 @@ def test_what_an_exporter_that_cannot_be_made_was_to_send_is_lost():
     def make():
         raise ValueError("no certificate")
 
-    exporter = DeferredExporter(make)
+    exporter = DeferredExporter("spans", make)
     with pytest.raises(ValueError, match="no certificate"):
         exporter.export([1, 2])
     assert exporter.lost == 2
@@ -49,7 +49,7 @@ def test_what_an_exporter_that_cannot_be_made_was_to_send_is_lost():
 
 def test_it_is_made_for_the_first_batch():
     made = []
-    exporter = DeferredExporter(lambda: made.append(1) or Exporter())
+    exporter = DeferredExporter("spans", lambda: made.append(1) or Exporter())
     exporter.shutdown()
     assert not made
     exporter.export(["take"])
@@ -68,7 +68,7 @@ def test_what_is_being_sent_is_counted():
             answer.wait()
             return super().export(batch)
 
-    exporter = DeferredExporter(Slow)
+    exporter = DeferredExporter("spans", Slow)
     thread = threading.Thread(target=exporter.export, args=(["take", 2],))
     thread.start()
     asked.wait()
@@ -79,7 +79,7 @@ def test_what_is_being_sent_is_counted():
 
 
 def test_a_forked_process_makes_its_own_and_owes_nothing(in_child):
-    exporter = DeferredExporter(lambda: (os.getpid(), Exporter())[1])
+    exporter = DeferredExporter("spans", lambda: (os.getpid(), Exporter())[1])
     exporter.export(["fail", 2])
     exporter.in_flight = 5
 

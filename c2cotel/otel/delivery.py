@@ -1,0 +1,70 @@
+"""Whether what is exported arrives: said once when it does not, and once when it does again.
+
+An OTLP exporter logs two or three lines for every batch that a dead collector does not take, every
+few seconds, in every process. Those are held back; the last one is the reason in ours.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Delivery(logging.Filter):
+    """The fate of one signal. *what*: ``spans``.
+
+    Attributes:
+        why: The last thing that the exporter said about a failure.
+        ending: The process ends: what is lost is told by :mod:`c2cotel.otel.exit`.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+        self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: nothing has been tried yet."""
+        self._thread: int | None = None
+        self._failing = False
+        self.why = ""
+        self.ending = False
+
+    def overhear(self, exporter: Any) -> None:
+        """Listen to what the classes of *exporter* log."""
+        for kind in type(exporter).__mro__:
+            if kind.__module__.startswith("opentelemetry.exporter."):
+                logging.getLogger(kind.__module__).addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep back what is logged by an attempt of ours; others may use the same exporter."""
+        if record.thread != self._thread:
+            return True
+        if record.levelno >= logging.WARNING:
+            self.why = record.getMessage()
+        return False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Around one export."""
+        self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._thread = None
+
+    def tell(self, *, delivered: bool) -> None:
+        """What became of it; logged if it is news."""
+        if delivered and self._failing:
+            LOGGER.warning("The %s of this process are delivered again.", self._what)
+        elif not delivered and not self._failing and not self.ending:
+            LOGGER.warning(
+                "The %s of this process are not delivered: %s Trying again with each batch; "
+                "said once until it works.",
+                self._what,
+                self.why or "the exporter does not say why.",
+            )
+        self._failing = not delivered

@@ -78,7 +78,7 @@ class Process:
     def start(self) -> Self:
         """Start it; whether it works is for :meth:`wait_url` to tell."""
         with self.log.open("ab") as output:
-            self._popen = subprocess.Popen(  # noqa: S603 - starting what the caller says is its job
+            self._popen = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

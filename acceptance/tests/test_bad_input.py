@@ -75,7 +75,7 @@ def test_a_wrong_setting_of_the_application_stops_it(serve, tmp_path):
         {"X-Request-ID": "new\tline and <html>"},
         {"baggage": "=;=,,=" * 1000},
     ],
-    ids=lambda headers: "-".join(headers),
+    ids="-".join,
 )
 def test_a_malformed_header_is_answered_with_a_fresh_id(serve_shared, headers):
     answer = requests.get(f"{serve_shared.url}/api/ping", headers=headers, timeout=10)

@@ -23,6 +23,7 @@ from opentelemetry.util.types import Attributes
 _SAMPLED: Final = TraceFlags.SAMPLED
 _RANDOM: Final = TraceFlags.RANDOM_TRACE_ID
 _FLAGS: Final = (TraceFlags(_SAMPLED), TraceFlags(_SAMPLED | _RANDOM))
+_LOCAL: Final = False
 _UNSET: Final = Status()
 # Values of these types are taken as they are; the SDK looks into others.
 _SIMPLE: Final = frozenset((str, int, bool, float))
@@ -53,8 +54,8 @@ class LeanTracer(Tracer):
         record_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
     ) -> Any:
-        parent = get_current_span(context).get_span_context()
-        if parent.is_valid:
+        parent: SpanContext | None = get_current_span(context).get_span_context()
+        if parent is not None and parent.is_valid:
             trace_id, state = parent.trace_id, parent.trace_state
             flags = parent.trace_flags
             if links or not flags & _SAMPLED or not self._tracer_config.is_enabled:
@@ -63,10 +64,11 @@ class LeanTracer(Tracer):
         else:
             if links or not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes, links, start_time)
-            trace_id, state, parent = self.id_generator.generate_trace_id(), None, None
+            parent = state = None
+            trace_id = self.id_generator.generate_trace_id()
             random = self.id_generator.is_trace_id_random()
         own = SpanContext(
-            trace_id, self.id_generator.generate_span_id(), False, _FLAGS[random], state
+            trace_id, self.id_generator.generate_span_id(), _LOCAL, _FLAGS[random], state
         )
         span = LeanSpan(self, name, own, parent, kind)
         if attributes:
@@ -142,7 +144,7 @@ class LeanSpan(_Span):
 
     def _add_event(self, event: Any) -> None:
         if not self._events:
-            self._events = self._new_events()
+            self._events = self._new_events()  # type: ignore[no-untyped-call]  # the SDK's
         super()._add_event(event)
 
     def _add_link(self, link: Link) -> None:

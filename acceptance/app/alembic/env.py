@@ -3,6 +3,7 @@ import os
 
 import sqlalchemy
 from alembic import context
+
 from c2cotel_app.models import Base
 
 

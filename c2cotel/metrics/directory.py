@@ -224,13 +224,13 @@ def _join(path: Path, *, temporary: bool) -> RunDirectory:
     while time.monotonic() < deadline:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return RunDirectory(path, temporary=temporary)
-        except FileNotFoundError:
-            continue
         except FileExistsError:
             # mkdir says so, too, of a directory that has gone when it looks again.
             if path.is_file():
                 raise
+            continue
+        with suppress(FileNotFoundError):
+            return RunDirectory(path, temporary=temporary)
     raise RunDirectoryError(f"{path}: is removed again and again")
 
 

@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 # A user's own environment must not leak into what uv.lock says.
 unexport VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT
+# Behind a proxy with a certificate of its own, the system knows it and uv does not.
+export UV_SYSTEM_CERTS := 1
 
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync

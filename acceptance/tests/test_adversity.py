@@ -81,7 +81,7 @@ def test_scrapes_go_on_when_the_master_is_killed(serve):
 
 @pytest.fixture
 def longest_end(serve):
-    """Seconds: C2C_EXIT_TIMEOUT, what gunicorn takes without a collector, and some for the machine."""
+    """Seconds: C2C_EXIT_TIMEOUT, gunicorn's own without a collector, and some for the machine."""
     alone = serve()
     alone.send(HELLO, count=100)
     return 5 + alone.process.stop() + 0.5

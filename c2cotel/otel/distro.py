@@ -34,8 +34,9 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util._importlib_metadata import entry_points
 
+from c2cotel.otel.complaint import complain
 from c2cotel.otel.exit import Exit
-from c2cotel.otel.telemetry import Part, Telemetry, complain
+from c2cotel.otel.telemetry import Part, Telemetry
 from c2cotel.settings import Settings, load
 from c2cotel_instrumentation.request_id import (
     DEFAULT_HEADERS,

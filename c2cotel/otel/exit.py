@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+from c2cotel.otel.complaint import complain
 from c2cotel.otel.exporters import DeferredExporter
 
 LOGGER = logging.getLogger(__name__)
@@ -127,8 +128,6 @@ class Exit:
         if LOGGER.isEnabledFor(logging.ERROR):
             LOGGER.error(text)
         else:
-            from c2cotel.otel.telemetry import complain
-
             complain(text)
 
 

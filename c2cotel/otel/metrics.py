@@ -11,9 +11,10 @@ from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.metrics.serving import Address, Push, Serving
 from c2cotel.metrics.store import Store
+from c2cotel.otel.complaint import complain
 from c2cotel.otel.exporters import find_exporter
 from c2cotel.otel.resource import group_attributes
-from c2cotel.otel.telemetry import Part, Telemetry, complain, exporter_names
+from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 from c2cotel.settings import Settings
 
 _DEFAULT_INTERVAL = 60_000.0

@@ -1,11 +1,10 @@
 """What is known of the telemetry of this process: its parts, and what became of each."""
 
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from c2cotel.otel.complaint import complain
 from c2cotel.otel.exit import Exit
 from c2cotel.settings import Settings
 
@@ -52,15 +51,6 @@ class Telemetry:
             part = Part(name, "failed", str(error) or type(error).__name__)
             complain(f"{name} off: {part.why}")
         self.parts = [other for other in self.parts if other.name != part.name] + [part]
-
-
-def complain(text: str) -> None:
-    """One line on stderr: no logging is configured as early as this."""
-    line = " ".join(text.split())
-    # A daemon may have closed its stderr: then there is nobody to tell, and no reason to fail.
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"c2cotel: {line}\n")
-        sys.stderr.flush()
 
 
 def exporter_names(

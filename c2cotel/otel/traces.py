@@ -10,11 +10,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Sampler
 
+from c2cotel.otel.complaint import complain
 from c2cotel.otel.exit import Pipeline
 from c2cotel.otel.exporters import DeferredExporter, find_exporter, make_exporter
 from c2cotel.otel.lean_spans import LeanTracerProvider
 from c2cotel.otel.processors import RequestIdSpanProcessor, TracedOnly, UuidIdGenerator
-from c2cotel.otel.telemetry import Part, Telemetry, complain, exporter_names
+from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 
 
 def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:

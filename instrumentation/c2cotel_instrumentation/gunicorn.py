@@ -32,17 +32,15 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 
 from c2cotel_instrumentation.context import CONTEXT_KEY, REQUEST_ID_KEY, with_request_id
 from c2cotel_instrumentation.redaction import HeaderCapture, redacted_query
+from c2cotel_instrumentation.wrapping import Wrappings
 
 
 class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is untyped
     """Log what gunicorn says about a request within that request, and without its secrets."""
 
     _active = False
-
-    def __init__(self) -> None:
-        # BaseInstrumentor hands out the same object each time.
-        if not hasattr(self, "_wrapped"):
-            self._wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+    # OpenTelemetry keeps one instance of each instrumentor.
+    _wrappings = Wrappings()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         # Under another server the hook waits for ever: that is no conflict to be told about.
@@ -55,28 +53,14 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
 
     def _uninstrument(self, **_: Any) -> None:
         self._active = False
-        if (module := sys.modules.get("gunicorn.glogging")) is not None:
-            self._unwrap(module)
+        self._wrappings.undo()
 
     def _wrap(self, module: ModuleType) -> None:
         if not self._active:
             return
-        for name, wrapping in (
-            ("access", self._in_request),
-            ("atoms", self._redacting),
-            ("exception", self._in_failed_request),
-        ):
-            if name not in self._wrapped:
-                original = getattr(module.Logger, name)
-                self._wrapped[name] = original, wrapping(original)
-                setattr(module.Logger, name, self._wrapped[name][1])
-
-    def _unwrap(self, module: ModuleType) -> None:
-        for name, (original, wrapper) in tuple(self._wrapped.items()):
-            # Somebody who wrapped our wrapper still calls it: it stays, and passes through.
-            if getattr(module.Logger, name) is wrapper:
-                setattr(module.Logger, name, original)
-                del self._wrapped[name]
+        self._wrappings.wrap(module.Logger, "access", self._in_request)
+        self._wrappings.wrap(module.Logger, "atoms", self._redacting)
+        self._wrappings.wrap(module.Logger, "exception", self._in_failed_request)
 
     def _in_request(self, access: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(access)

@@ -29,7 +29,6 @@ Source: https://opentelemetry.io/docs/specs/semconv/http/.
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import version
 from random import getrandbits
@@ -69,6 +68,7 @@ from c2cotel_instrumentation.context import (
     without_tracing,
 )
 from c2cotel_instrumentation.redaction import HeaderCapture
+from c2cotel_instrumentation.wrapping import Wrappings
 
 # The advice of the conventions for http.server.request.duration.
 _BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -95,11 +95,8 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
     """
 
     _requests: "_Requests | None" = None
-
-    def __init__(self) -> None:
-        # BaseInstrumentor hands out the same object each time.
-        if not hasattr(self, "_wrapped"):
-            self._wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+    # OpenTelemetry keeps one instance of each instrumentor.
+    _wrappings = Wrappings()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         return ("pyramid >= 2.0",)
@@ -112,24 +109,13 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
 
     def _uninstrument(self, **_: Any) -> None:
         self._requests = None
-        if (module := sys.modules.get("pyramid.router")) is not None:
-            self._unwrap(module)
+        self._wrappings.undo()
 
     def _wrap(self, module: ModuleType) -> None:
         if self._requests is None:
             return
-        for name, wrapping in (("__call__", self._calling), ("invoke_request", self._invoking)):
-            if name not in self._wrapped:
-                original = getattr(module.Router, name)
-                self._wrapped[name] = original, wrapping(original)
-                setattr(module.Router, name, self._wrapped[name][1])
-
-    def _unwrap(self, module: ModuleType) -> None:
-        for name, (original, wrapper) in tuple(self._wrapped.items()):
-            # Somebody who wrapped our wrapper still calls it: it stays, and passes through.
-            if getattr(module.Router, name) is wrapper:
-                setattr(module.Router, name, original)
-                del self._wrapped[name]
+        self._wrappings.wrap(module.Router, "__call__", self._calling)
+        self._wrappings.wrap(module.Router, "invoke_request", self._invoking)
 
     def _calling(self, call: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def __call__(  # noqa: N807 - it takes the place of that method

@@ -33,7 +33,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Collection
-from functools import wraps
+from functools import partial, wraps
 from importlib.metadata import version
 from time import perf_counter
 from types import ModuleType
@@ -53,6 +53,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from c2cotel_instrumentation import sql
+from c2cotel_instrumentation.wrapping import Wrappings
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext, ExecutionContext
@@ -80,11 +81,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base
 
     _statements: "_Statements | None" = None
     _listening: "_Statements | None" = None
-
-    def __init__(self) -> None:
-        # BaseInstrumentor hands out the same object each time.
-        if not hasattr(self, "_wrapped"):
-            self._wrapped: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+    # OpenTelemetry keeps one instance of each instrumentor.
+    _wrappings = Wrappings()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         # Written so that release candidates of a next version are welcome.
@@ -112,19 +110,15 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base
         listen(engine, "handle_error", statements.failed)
         for name, operation in _TRANSACTIONS.items():
             # Not public: a version without it is one without this duration.
-            original = getattr(module.Connection, name, None)
-            if original is not None and name not in self._wrapped:
-                self._wrapped[name] = original, self._timing(original, operation)
-                setattr(module.Connection, name, self._wrapped[name][1])
+            if hasattr(module.Connection, name):
+                self._wrappings.wrap(
+                    module.Connection, name, partial(self._timing, operation=operation)
+                )
 
     def _unlisten(self, module: ModuleType) -> None:
         if (statements := self._listening) is None:
             return
-        for name, (original, wrapper) in tuple(self._wrapped.items()):
-            # Somebody who wrapped our wrapper still calls it: it stays, and passes through.
-            if getattr(module.Connection, name) is wrapper:
-                setattr(module.Connection, name, original)
-                del self._wrapped[name]
+        self._wrappings.undo()
         remove, engine = module.event.remove, module.Engine
         remove(engine, "handle_error", statements.failed)
         remove(engine, "after_cursor_execute", statements.after)

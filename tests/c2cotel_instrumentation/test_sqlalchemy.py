@@ -405,7 +405,7 @@ def test_who_wrapped_our_wrapper_of_commit_keeps_working(engine, telemetry, monk
     assert len(calls) == 1
     assert telemetry.durations == []
     # For the next test: what only such a guest leaves behind.
-    SQLAlchemyInstrumentor()._wrapped.clear()
+    SQLAlchemyInstrumentor()._wrappings._made.clear()
     monkeypatch.undo()
     sa.Connection._commit_impl = original
 

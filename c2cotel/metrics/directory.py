@@ -45,7 +45,7 @@ LOGGER = logging.getLogger(__name__)
 VARIABLE = "C2C_RUN_DIR"
 PREFIX = "c2cotel-"
 
-# A directory younger than this may belong to a process that has not taken its lock yet.
+# A directory without a group that is younger may be one that is being made.
 _STALE_AFTER = 60.0
 # What a run needs at the least: two slabs of one chunk each.
 _LEAST_BYTES = 128 * 1024
@@ -266,11 +266,15 @@ def _sweep(base: Path) -> None:
     for path in base.glob(PREFIX + "*"):
         try:
             status = path.lstat()
-            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-            if ours and time.time() - status.st_mtime > _STALE_AFTER:
-                group = _read_group(path)
-                if group is None or not lineage.is_alive(group.origin):
-                    _remove_if_deserted(path)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+                continue
+            group = _read_group(path)
+            if group is None:
+                deserted = time.time() - status.st_mtime > _STALE_AFTER
+            else:
+                deserted = not lineage.is_alive(group.origin)
+            if deserted:
+                _remove_if_deserted(path)
         except OSError as error:
             LOGGER.debug("%s is left alone: %s", path, error)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FORKED_ONLY = 0x40
+# Ended, and not yet asked for by its parent: a zombie.
+_ENDED = frozenset("ZX")
 
 
 class _Stat(NamedTuple):
@@ -65,6 +67,8 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The name of the program stands in parentheses, and may contain some.
     fields = text.rpartition(")")[2].split()
+    if fields[0] in _ENDED:
+        return None
     return _Stat(int(fields[1]), int(fields[6]), int(fields[19]))
 
 

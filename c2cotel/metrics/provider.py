@@ -106,6 +106,7 @@ class MeterProvider(metrics.MeterProvider):
 
     def watch(self, observable: "instruments._Observable") -> None:
         self._observables.append(observable)
+        self.store.watch()
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Observe now; there is nothing else to flush, every measurement is in the slab."""

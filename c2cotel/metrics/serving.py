@@ -6,8 +6,8 @@ it before anything is forked; when it ends, another takes over within a second. 
 stands back as long as the one that forked it lives, because it may be recycled at any time.
 
 Each process has one thread that looks after this once a second, and writes what the observable
-instruments say into its slab. It starts with the process's first series, so a subprocess that
-measures nothing pays nothing.
+instruments say into its slab. In a forked process it starts with the first series, or at once if
+there is something to observe; one that measures nothing pays nothing.
 """
 
 import logging
@@ -181,4 +181,6 @@ class Serving:
                 )
             return
         self.server.start()
-        LOGGER.info("Metrics are served on port %d.", self.server.port)
+        # Whoever leaves the port to us has to be told.
+        level = logging.INFO if address.port else logging.WARNING
+        LOGGER.log(level, "Metrics are served on port %d.", self.server.port)

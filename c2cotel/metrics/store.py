@@ -76,7 +76,8 @@ class Store:
     """This process's slab, and the series in it.
 
     Attributes:
-        on_open: Called, with the store locked, when a slab has been opened: once a process.
+        on_use: Called when this process has numbers to look after: its slab has been opened, or
+            something is to be asked for them. More than once, and with the store locked.
     """
 
     def __init__(self, directory: RunDirectory | None, max_series: int = 2000) -> None:
@@ -84,16 +85,22 @@ class Store:
         self.max_series = max_series
         self.marker = _WipedOnFork()
         self.slab: Slab | None = None
-        self.on_open: Callable[[], None] = lambda: None
+        self.on_use: Callable[[], None] = lambda: None
         self._lock = threading.RLock()
         self._renewals: dict[int, threading.Lock] = {}
         self._instruments: weakref.WeakSet[Forgetful] = weakref.WeakSet()
         self._descriptions: dict[bytes, int] = {}
         self._full_until = 0.0
+        self._watched = False
         at_fork(self._freeze, self._thaw, self.renew)
 
     def register(self, instrument: Forgetful) -> None:
         self._instruments.add(instrument)
+
+    def watch(self) -> None:
+        """Have this process looked after, and each that is forked from it, before it measures."""
+        self._watched = True
+        self.on_use()
 
     @property
     def doubles(self) -> "memoryview[float]":
@@ -105,7 +112,7 @@ class Store:
             with self._lock:
                 if self.slab is None:
                     self.slab = self._open()
-                    self.on_open()
+                    self.on_use()
         return self.slab
 
     def _open(self) -> Slab:
@@ -199,6 +206,8 @@ class Store:
             if inherited is not None:
                 inherited.close()
             self.marker[0] = 1
+        if self._watched:
+            self.on_use()
 
 
 def series_key(attributes: Mapping[str, AttributeValue] | None) -> SeriesKey:

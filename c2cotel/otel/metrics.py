@@ -49,7 +49,7 @@ def set_up_metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> P
 
     address = _address(settings)
     telemetry.serving = serving = Serving(provider, scraper, address, make_push)
-    store.on_open = serving.start
+    store.on_use = serving.start
     telemetry.exit.last.append(serving.stop)
     if directory is not None:
         telemetry.exit.last.append(lambda _: directory.leave())

@@ -1,8 +1,10 @@
 """Who shares a run directory, who empties it, and who removes it."""
 
 import fcntl
+import json
 import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -184,6 +186,29 @@ def leftover(base, name):
         (path / file).touch()
     age(path)
     return path
+
+
+def test_a_process_that_has_ended_is_dead_before_its_parent_asks():
+    """A master that was killed is a zombie while its workers leave: who else would clean up?"""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    known = lineage.of(child.pid)
+    assert lineage.is_alive(known)
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not lineage.is_alive(known)
+    child.wait()
+
+
+def test_what_was_killed_a_moment_ago_is_swept(bases):
+    environ = {}
+    killed = join(environ)
+    group = json.loads((killed.path / "group.json").read_text())
+    path = killed.path.with_name("c2cotel-1-1")
+    shutil.copytree(killed.path, path)
+    (path / "group.json").write_text(json.dumps({**group, "origin": "1-1"}))
+    killed.leave()
+    join({}).leave()
+    assert list(bases[0].iterdir()) == []
 
 
 def test_what_killed_services_left_is_swept(bases, tmp_path):
@@ -387,6 +412,7 @@ def test_workers_of_a_master_that_knows_nothing_of_us_find_each_other(tmp_path):
     """Without preloading, the application is set up in each worker, after the fork."""
     program = f"""
 import os
+import shutil
 from pathlib import Path
 from c2cotel.metrics import directory
 directory._bases = lambda _: iter([Path({str(tmp_path)!r})])

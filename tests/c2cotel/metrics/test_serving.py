@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from opentelemetry.metrics import Observation
 
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import BusyError, Scraper
@@ -48,7 +49,7 @@ def serve(host):
     def start(port, **options):
         scraper = Scraper(host.provider, {})
         serving = Serving(host.provider, scraper, Address("127.0.0.1", port), **options)
-        host.store.on_open = serving.start
+        host.store.on_use = serving.start
         serving.lead_now()
         made.append((os.getpid(), serving))
         return serving
@@ -304,7 +305,7 @@ def test_a_child_does_not_keep_the_port_of_its_dead_parent(host, serve, hooks):
         channel.hear()
 
     def worker_that_serves_nobody():
-        host.store.on_open = lambda: None
+        host.store.on_use = lambda: None
         counter.add(1)
 
     parent = host.fork(master)
@@ -393,3 +394,26 @@ def test_a_fold_that_fails_does_not_stop_the_observing(host, serve, caplog, even
     eventually(lambda: asked, 5)
     assert len([m for m in caplog.messages if "Looking after" in m]) == 1
     assert host.merged()["hits"] == {(): 1}
+
+
+@pytest.mark.parametrize("hooks", [True, False], ids=["with hooks", "without hooks"])
+def test_a_child_that_measures_nothing_is_observed_too(host, serve, eventually, hooks):
+    """Without hooks only when it measures: nothing else tells it that it is another process."""
+    port = free_port()
+    host.meter.create_observable_counter("seen", [lambda _: [Observation(5)]])
+    serve(port)
+
+    def worker(channel):
+        if not hooks:
+            host.meter.create_counter("hits").add(1)
+        channel.hear()
+
+    children = [host.fork(worker, hooks=hooks) for _ in range(2)]
+    eventually(lambda: b"} 15.0\n" in answers(port), 5)
+    for child in children:
+        child.kill()
+
+
+def test_whoever_leaves_the_port_to_us_is_told(serve, caplog):
+    serving = serve(0)
+    assert f"Metrics are served on port {serving.server.port}." in caplog.messages

@@ -32,11 +32,13 @@ lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
 	$(RUN) lint-imports
 
 .PHONY: unit
-unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 that is found
+unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 found; on 3.12 with SQLAlchemy 2.0
 	$(RUN) python tests/interpreters.py | while read -r version python; do \
 	    echo "== unit tests on CPython $$version"; \
 	    UV_PROJECT_ENVIRONMENT=$(CACHE)/python-$$version \
-	        $(UV) sync --frozen --quiet --python "$$python" </dev/null; \
+	        $(UV) sync --frozen --quiet --python "$$python" \
+	        $$([ "$$version" = 3.12 ] && echo --no-group sqlalchemy-2-1 --group sqlalchemy-2-0) \
+	        </dev/null; \
 	    $(CACHE)/python-$$version/bin/python -m pytest tests \
 	        $$([ "$$version" = 3.11 ] && echo --cov --cov-report=term) </dev/null; \
 	done

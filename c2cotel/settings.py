@@ -126,7 +126,8 @@ class Prometheus(Section, frozen=True, kw_only=True):
     view_enabled: Annotated[
         bool,
         Meta(
-            description="Serve the same scrape as a view, `{base_path}/metrics`.",
+            description="Serve the same scrape as a view, `{base_path}/metrics`, "
+            "of an application that includes c2cotel.",
             extra={"ini": "c2c.prometheus.view_enabled", "telemetry": False},
         ),
     ] = False
@@ -197,24 +198,29 @@ class Service(Section, frozen=True, kw_only=True):
     versions_file: Annotated[
         str,
         Meta(
-            description="File of versions written by `c2cotel genversion`.",
+            description="JSON file whose `main` has the `git_tag` or `git_hash` of the application.",
             extra={"env": "C2C_VERSIONS_FILE", "ini": "c2c.versions_file"},
         ),
     ] = "/app/versions.json"
 
 
 class Logging(Section, frozen=True, kw_only=True):
-    """Logs of processes without a logging configuration of their own."""
+    """Logs of ``gunicorn -c python:c2cotel.gunicorn``, where no ini configures them."""
 
     type: Annotated[
         Literal["console", "json"],
         Meta(
-            description="Form of the log lines: `console` for people, `json` for machines.",
+            description="Form of the log lines of `gunicorn -c python:c2cotel.gunicorn`: "
+            "`console` for people, `json` for machines.",
             extra={"env": "LOG_TYPE"},
         ),
     ] = "console"
     level: Annotated[
-        Level, Meta(description="Level of the root logger.", extra={"env": "LOG_LEVEL"})
+        Level,
+        Meta(
+            description="Level of its root logger.",
+            extra={"env": "LOG_LEVEL"},
+        ),
     ] = "INFO"
 
 

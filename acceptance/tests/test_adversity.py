@@ -42,8 +42,10 @@ def _may_mount():
 @pytest.mark.parametrize("options", ["size=64k", "ro"], ids=["full", "not writable"])
 def test_the_count_is_exact_when_dev_shm_is(serve, options):
     service = serve(within=with_shm(options))
-    assert service.send(HELLO, count=400).by_route() == {("/api/hello", 200): 400}
+    with service.watched() as totals:
+        assert service.send(HELLO, count=400).by_route() == {("/api/hello", 200): 400}
     assert [hellos(service) for _ in range(6)] == [400] * 6
+    assert totals == sorted(totals)
 
 
 @pytest.mark.usefixtures("_may_mount")
@@ -155,6 +157,23 @@ def test_a_request_is_found_in_log_and_collector_by_its_id(serve, otlp):
         return {line["name"] for line in told if line.get("request_id") == request_id}
 
     retry_timeout(lambda: lines() == {"c2cotel_app.views", "gunicorn.access"}, timeout=5)
+
+
+def test_a_secret_is_nowhere(serve, otlp):
+    service = serve(otlp=otlp)
+    for path in (
+        "/api/hello?secret=SEKRET",
+        "/api/hello?x=1&access_token=SEKRET",
+        "/api/error?kind=unhandled&password=SEKRET",
+        "/no/such?X-Amz-Signature=SEKRET",
+    ):
+        requests.get(f"{service.url}{path}", timeout=10)
+    otlp.wait(lambda o: [s for s in o.server_spans() if "http://" not in s.name][3:])
+    otlp.wait(lambda o: len(o.logs) >= 2)
+    service.process.stop()
+    assert len([s for s in otlp.server_spans() if "url.query" in s.attributes]) == 4
+    for seen in (otlp.spans, otlp.logs, otlp.points, service.output()):
+        assert "SEKRET" not in str(seen)
 
 
 def test_the_exposition_satisfies_promtool(serve):

@@ -1,6 +1,5 @@
 """Every request is counted, traced and logged, in every worker, whatever happens to the workers."""
 
-import contextlib
 import os
 import signal
 import time
@@ -77,21 +76,33 @@ def test_the_count_is_exact_with(serve, options):
     assert totals == sorted(totals)
 
 
+def assert_bounded(service, traffic, totals, *, interrupted=0):
+    """All that was answered is counted; and nothing but *interrupted* requests was lost.
+
+    A request whose answer was lost may have been counted: so at most that many more.
+    """
+    counted = sum(without_ping(service.counted()).values())
+    assert traffic.total <= counted <= traffic.total + traffic.failed
+    assert traffic.failed <= interrupted
+    assert totals == sorted(totals)
+    assert len(totals) > 5
+
+
 def test_twelve_workers_killed_under_load_lose_only_what_was_in_flight(serve, send_while):
     service = serve()
+    killed = set()
 
     def kill():
-        for _ in range(12):
-            time.sleep(0.1)
-            with contextlib.suppress(ProcessLookupError, IndexError):
-                os.kill(service.workers()[0], signal.SIGKILL)
+        while len(killed) < 12:
+            (victim,) = retry_timeout(lambda: sorted(set(service.workers()) - killed)[:1])
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
 
     with service.watched() as totals:
         traffic = send_while(service, kill, count=3000)
-    counted = sum(without_ping(service.counted()).values())
-    # A request in flight when its worker was killed may be counted, its answer being lost.
-    assert traffic.total <= counted <= traffic.total + traffic.failed
-    assert totals == sorted(totals)
+    assert len(killed) == 12
+    # Each had four threads, and connections that it had taken and not begun with.
+    assert_bounded(service, traffic, totals, interrupted=12 * 8)
 
 
 def test_the_count_survives_hup(serve, send_while):
@@ -105,9 +116,9 @@ def test_the_count_survives_hup(serve, send_while):
             lambda: len(service.workers()) == 4 and not set(before) & set(service.workers())
         )
 
-    traffic = send_while(service, renew)
-    counted = sum(without_ping(service.counted()).values())
-    assert traffic.total <= counted <= traffic.total + traffic.failed
+    with service.watched() as totals:
+        traffic = send_while(service, renew)
+    assert_bounded(service, traffic, totals, interrupted=4 * 8)
 
 
 def test_the_count_goes_on_in_a_new_master(serve, send_while):
@@ -120,25 +131,30 @@ def test_the_count_goes_on_in_a_new_master(serve, send_while):
         retry_timeout(lambda: len(service.process.members()) == 10, interval=0.05)
         service.process.signal(signal.SIGTERM)
 
-    traffic = send_while(service, replace)
+    with service.watched() as totals:
+        traffic = send_while(service, replace)
     service.process.wait(60)
     assert not set(old) & set(service.process.members())
-    counted = sum(without_ping(service.counted()).values())
-    assert traffic.total <= counted <= traffic.total + traffic.failed
+    retry_timeout(service.counted, timeout=5)
+    assert_bounded(service, traffic, totals, interrupted=4 * 8)
 
 
 def test_a_subprocess_counts_in_the_same_totals(serve):
     service = serve()
-    traffic = service.send(Call("/api/subprocess", route="/api/subprocess"), count=4)
+    with service.watched() as totals:
+        traffic = service.send(Call("/api/subprocess", route="/api/subprocess"), count=4)
     assert_counted(service, traffic)
+    assert totals == sorted(totals)
     assert service.scrape().total("app_reports_total") == 4
 
 
 def test_two_applications_on_one_machine_count_apart(serve):
     one, two = serve(workers=2), serve(workers=2)
-    first, second = one.send(HELLO, count=300), two.send(HELLO, count=200)
+    with one.watched() as ones, two.watched() as twos:
+        first, second = one.send(HELLO, count=300), two.send(HELLO, count=200)
     assert_counted(one, first)
     assert_counted(two, second)
+    assert (ones, twos) == (sorted(ones), sorted(twos))
 
 
 def test_a_metrics_port_in_use_does_not_stop_the_application(serve):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from c2cotel_acceptance import servers, telemetry
+from c2cotel_acceptance import scraping, servers, telemetry
 from c2cotel_acceptance.processes import MissingError, Process, script
 from c2cotel_acceptance.traffic import Call, Traffic, send
 from c2cotel_acceptance.utils import retry_timeout
@@ -60,9 +60,9 @@ class Service:
     def metrics_url(self) -> str:
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
-    def scrape(self, **how: bool) -> telemetry.Scrape:
+    def scrape(self, **how: bool) -> scraping.Scrape:
         # Whoever served the page may have ended: another takes over within a second.
-        return retry_timeout(lambda: telemetry.scrape(self.metrics_url, **how), 5, 0.05)
+        return retry_timeout(lambda: scraping.scrape(self.metrics_url, **how), 5, 0.05)
 
     def counted(self) -> dict[tuple[str, int], int]:
         """Requests by route and status, as the scrape has them."""
@@ -71,7 +71,7 @@ class Service:
 
     def watched(self) -> contextlib.AbstractContextManager[list[float]]:
         """``with service.watched() as totals``: the requests counted, scraped all the while."""
-        return telemetry.watch(self.metrics_url, DURATION)
+        return scraping.watch(self.metrics_url, DURATION)
 
     def workers(self) -> list[int]:
         return self.process.children()

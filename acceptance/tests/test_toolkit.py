@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from c2cotel_acceptance import servers, telemetry
+from c2cotel_acceptance import scraping, servers, telemetry
 from c2cotel_acceptance.processes import Process
 from c2cotel_acceptance.traffic import Call
 from c2cotel_acceptance.utils import retry_timeout, wait_url
@@ -123,7 +123,7 @@ def test_a_hanging_collector_takes_the_connection_and_keeps_silent():
 
 
 def test_a_scrape_sums_by_label():
-    page = telemetry.parse('# TYPE a counter\na_total{x="1",y="2"} 3\na_total{x="1",y="3"} 4\n')
+    page = scraping.parse('# TYPE a counter\na_total{x="1",y="2"} 3\na_total{x="1",y="3"} 4\n')
     assert page.total("a_total") == 7
     assert page.total("a_total", y="3") == 4
     assert page.by("a_total", "x", "z") == {("1", ""): 7}

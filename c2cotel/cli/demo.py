@@ -23,8 +23,9 @@ from c2cotel.cli import CommandError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from c2cotel_acceptance.scraping import Scrape
     from c2cotel_acceptance.servers import Gunicorn, Prometheus
-    from c2cotel_acceptance.telemetry import OtlpReceiver, Scrape, Span
+    from c2cotel_acceptance.telemetry import OtlpReceiver, Span
     from c2cotel_acceptance.traffic import Call, Traffic
 
 HELP = "run the example application with real servers; --check verifies what it tells"
@@ -356,14 +357,14 @@ def _counted(demo: _Demo, expected: Counts) -> Counts:
 
 def _scrape(demo: _Demo) -> "Scrape":
     """The page of metrics; an empty one when there is none, so that the table tells."""
-    from c2cotel_acceptance import telemetry
+    from c2cotel_acceptance import scraping
     from c2cotel_acceptance.utils import retry_timeout
 
     try:
         # When the process that served it was killed, another takes over.
-        return retry_timeout(lambda: telemetry.scrape(demo.metrics_url), 3, 0.1)
+        return retry_timeout(lambda: scraping.scrape(demo.metrics_url), 3, 0.1)
     except TimeoutError:
-        return telemetry.Scrape("", ())
+        return scraping.Scrape("", ())
 
 
 def _found_ids(demo: _Demo, traffic: "Traffic") -> list[_Finding]:

@@ -56,8 +56,16 @@ def from_trace_id(trace_id: int) -> str:
 
 
 def new_request_id() -> str:
-    """A random UUID (version 4), in a third of the time of :func:`uuid.uuid4`."""
-    return from_trace_id(int.from_bytes(urandom(16)) & _UUID_RANDOM | _UUID_VERSION)
+    """A random UUID (version 4)."""
+    return from_trace_id(new_trace_id())
+
+
+def new_trace_id() -> int:
+    """A random trace id that is a UUID (version 4), in a third of the time of :func:`uuid.uuid4`.
+
+    Not of :mod:`random`: an application that seeds that in each worker would repeat them.
+    """
+    return int.from_bytes(urandom(16)) & _UUID_RANDOM | _UUID_VERSION
 
 
 def without_tracing(context: Context | None = None) -> Context:

@@ -4,7 +4,7 @@
 logger           what changes
 ===============  =================================================================================
 gunicorn.access  the record is made in the request's Context, which has ended by then; secrets in
-                 its query strings, referer, location and credential headers are ``REDACTED``
+                 its path, query string, referer, location and credential headers are ``REDACTED``
 gunicorn.error   likewise the stack trace of an exception that left the application
 ===============  =================================================================================
 
@@ -31,7 +31,12 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
 )
 
 from c2cotel_instrumentation.context import CONTEXT_KEY, REQUEST_ID_KEY, with_request_id
-from c2cotel_instrumentation.redaction import HeaderCapture, redacted_query
+from c2cotel_instrumentation.redaction import (
+    HeaderCapture,
+    redacted_path,
+    redacted_query,
+    redacted_url,
+)
 from c2cotel_instrumentation.wrapping import Wrappings
 
 
@@ -81,7 +86,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
                 exception(logger, msg, *args, **kwargs)
                 return
             # Among the arguments is the URL.
-            shown = (_redacted_url(arg) if isinstance(arg, str) else arg for arg in args)
+            shown = (redacted_url(arg) if isinstance(arg, str) else arg for arg in args)
             with _attached(_failed_context()):
                 exception(logger, msg, *shown, **kwargs)
 
@@ -137,15 +142,18 @@ def _failed_context() -> Context | None:
 
 
 def _redact(atoms: dict[str, Any]) -> None:
-    """Take secrets out of the atoms that hold a query string: request line, query, referer."""
-    line, query, referer = atoms.get("r"), atoms.get("q"), atoms.get("f")
-    if isinstance(line, str) and "?" in line:
+    """Take secrets out of the atoms with parameters: request line, path, query, referer."""
+    line, path = atoms.get("r"), atoms.get("U")
+    query, referer = atoms.get("q"), atoms.get("f")
+    if isinstance(line, str) and ("?" in line or ";" in line):
         request, _, protocol = line.rpartition(" ")
-        atoms["r"] = f"{_redacted_url(request)} {protocol}"
+        atoms["r"] = f"{redacted_url(request)} {protocol}"
+    if isinstance(path, str):
+        atoms["U"] = redacted_path(path)
     if isinstance(query, str):
         atoms["q"] = redacted_query(query)
     if isinstance(referer, str):
-        atoms["f"] = _redacted_url(referer)
+        atoms["f"] = redacted_url(referer)
 
 
 def _redacted_details(atoms: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,13 +163,8 @@ def _redacted_details(atoms: Mapping[str, Any]) -> dict[str, Any]:
         if atom.startswith("{") and isinstance(value, str):
             name = atom[1:-2].removeprefix("http_").replace("_", "-")
             ((masked,),) = _HEADERS.attributes(((name, value),), len(value) + 10).values()
-            shown[atom] = redacted_query(value) if name == "query-string" else _redacted_url(masked)
+            shown[atom] = redacted_query(value) if name == "query-string" else redacted_url(masked)
     return shown
-
-
-def _redacted_url(url: str) -> str:
-    before, mark, query = url.partition("?")
-    return f"{before}?{redacted_query(query)}" if mark else url
 
 
 _HEADERS: Final = HeaderCapture("", (r"(?s:.*)",))

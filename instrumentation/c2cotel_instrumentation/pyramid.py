@@ -16,9 +16,10 @@ tweens is explicit or when the Configurator is not Pyramid's; and the status is 
 server got. ``Router.invoke_request`` is wrapped to see the request object: its route, and the
 exception that an exception view has answered. Subrequests belong to the request that makes them.
 
-The duration is wall-clock time until the body is handed to the server. A 5xx is an error, with
-the exception and its stack if there is one; an exception that leaves the application counts as
-the 500 that the server makes of it. A 4xx is the client's affair.
+The duration is wall-clock time until the body is handed to the server; what the application logs
+or traces while the server takes a streamed body still belongs to the request. A 5xx is an error,
+with the exception and its stack if there is one; an exception that leaves the application counts
+as the 500 that the server makes of it. A 4xx is the client's affair.
 
 Each request gets a request id: the one that the global propagator found in its headers, else its
 trace id as a UUID, else a new one. Nothing that goes wrong in here reaches the application.
@@ -27,7 +28,6 @@ Source: https://opentelemetry.io/docs/specs/semconv/http/.
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import version
@@ -65,8 +65,10 @@ from c2cotel_instrumentation.context import (
     ENVIRON_GETTER,
     REQUEST_ID_KEY,
     ensure_request_id,
+    new_trace_id,
     without_tracing,
 )
+from c2cotel_instrumentation.errors import Complaint, fail, type_name
 from c2cotel_instrumentation.redaction import HeaderCapture
 from c2cotel_instrumentation.wrapping import Wrappings
 
@@ -134,7 +136,8 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
                 measured.end(error)
                 raise
             measured.end(None)
-            return body
+            # In a list, everything is made already.
+            return body if type(body) is list else measured.streamed(body)
 
         return __call__
 
@@ -186,7 +189,9 @@ class _Requests:
         self.response_headers = HeaderCapture(
             "http.response.header.", captured_response_headers, sanitized_headers
         )
-        self._complained_in = 0
+        self.complain = Complaint(
+            _logger, "A request could not be measured; it goes on. Further ones are not logged."
+        )
 
     def begin(self, environ: wsgi.Environ, start_response: Callable[..., Any]) -> "_Request | None":
         """Start to measure, or say why it cannot be done and return None."""
@@ -207,15 +212,6 @@ class _Requests:
                 measured.response = response
         except Exception as error:  # noqa: BLE001 - a request class of the application: its route is missing
             self.complain(error)
-
-    def complain(self, error: Exception) -> None:
-        """Log what went wrong in here; only the first time in a process."""
-        if self._complained_in != os.getpid():
-            self._complained_in = os.getpid()
-            _logger.error(
-                "A request could not be measured; it goes on. Further ones are not logged.",
-                exc_info=error,
-            )
 
     def excludes(self, environ: wsgi.Environ) -> bool:
         path = wsgi.path(environ)
@@ -325,6 +321,12 @@ class _Request:
             otel_context.detach(self._token)
             self.environ.pop(_CALL_KEY, None)
 
+    def streamed(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """*body*, which the application goes on to make after ``end``, within the request."""
+        if isinstance(body, tuple) or wsgi.is_file(body, self.environ):
+            return body
+        return wsgi.Streamed(body, self._context)
+
     def _finish(self, elapsed: float, escaped: BaseException | None) -> None:
         self._requests.active.add(-1, self._active)
         status = self._status if escaped is None else _SERVER_ERROR
@@ -336,7 +338,7 @@ class _Request:
             outcome[http_attributes.HTTP_RESPONSE_STATUS_CODE] = status
             if status >= _SERVER_ERROR:
                 error = escaped or self._answered()
-                outcome[error_attributes.ERROR_TYPE] = _name(error) if error else str(status)
+                outcome[error_attributes.ERROR_TYPE] = type_name(error) if error else str(status)
         self._requests.duration.record(elapsed, self._active | outcome)
         if self._span.is_recording():
             self._describe(route, outcome, error)
@@ -360,18 +362,17 @@ class _Request:
         if route is not None and getattr(span, "name", first_name) == first_name:
             span.update_name(f"{first_name} {route}")
         span.set_attributes(outcome)
-        if error_attributes.ERROR_TYPE in outcome:
-            span.set_status(StatusCode.ERROR, _text(error) if error else None)
-            # Without a traceback it was returned, not raised: there is no stack to record.
-            if error is not None and error.__traceback__ is not None:
-                span.record_exception(error)
+        if error is not None:
+            fail(span, error)
+        elif error_attributes.ERROR_TYPE in outcome:
+            span.set_status(StatusCode.ERROR)
 
 
 def _untraced(context: Context) -> Context:
     """*context* with a parent that is not sampled, so that nothing below records."""
     above = get_current_span(context).get_span_context()
     parent = SpanContext(
-        trace_id=above.trace_id or getrandbits(128) or 1,
+        trace_id=above.trace_id or new_trace_id(),
         span_id=above.span_id or getrandbits(64) or 1,
         is_remote=above.is_remote,
         trace_flags=TraceFlags(TraceFlags.DEFAULT),
@@ -396,17 +397,3 @@ def _route(request: Any) -> str | None:
         return None
     pattern: str = route.pattern
     return pattern if pattern.startswith("/") else f"/{pattern}"
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[: wsgi.LONGEST]
-    except Exception:  # noqa: BLE001 - its __str__ is the application's
-        return type(error).__name__

@@ -1,4 +1,4 @@
-"""Take secrets out of what telemetry shows: query strings and captured headers."""
+"""Take secrets out of what telemetry shows: URLs, texts with URLs in them, captured headers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,26 @@ _SECRET: Final = re.compile(
 # What a query needs to hold before its parameters are looked at one by one.
 _SUSPECT: Final = re.compile(
     r"secret|token|passw|passphrase|pwd|sig|credential|authorization|jwt|key|code|%", re.IGNORECASE
+)
+# https://me:password@host
+_PASSWORD: Final = re.compile(r"""(://[^\s/?\#@:"']*):[^\s/?\#"']*@""", re.VERBOSE)
+_IN_PATH: Final = re.compile(r"(?<=;)[^/=;]*=[^/]*")
+# In a text, a URL ends at a blank or a quote; an apostrophe may also be a part of a value.
+_IN_TEXT: Final = re.compile(
+    r"""(?<=[?\#]) (?:[^\s"'<>\#]|'(?=[\w%]))+
+    |(?<=;) [^\s"'<>/?\#=;]*=(?:[^\s"'<>/?\#]|'(?=[\w%]))*""",
+    re.VERBOSE,
+)
+# What SQLAlchemy adds to the text of the driver's error, with all values, up to its last line, the
+# next exception of the traceback (indented, within a group) or the end; or quoted on one line.
+_STATEMENT: Final = re.compile(
+    r"""(^[ |]*)\[(?:SQL|parameters):[ ] .*?
+        (?=\n[ |]*\(Background[ ]on[ ]this[ ]error[ ]at:
+          |\n[ |]*\n[ |]*(?:The[ ]above[ ]exception[ ]was|During[ ]handling[ ]of)
+          |\n[ |]*\+-
+          |\Z)
+    |\[(?:SQL|parameters):[ ] [^\n]*""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 _PRIVATE_HEADERS: Final = r"authorization|cookie|api-?key|secret|token|passw|signature"
 
@@ -46,6 +66,31 @@ def _redacted_part(part: str) -> str:
     name, separator, _ = part.partition("=")
     # A secret may come without a name: "?token:abc" stays a part without "=".
     return f"{name}={REDACTED}" if separator else REDACTED
+
+
+def redacted_path(path: str) -> str:
+    """*path* with ``REDACTED`` for the secret ones among parameters such as ``/x;token=…``."""
+    if ";" not in path:
+        return path
+    return _IN_PATH.sub(lambda found: redacted_query(found[0]), path)
+
+
+def redacted_url(url: str) -> str:
+    """*url*, absolute or not, without its password and its secret parameters."""
+    rest, hash_, fragment = url.partition("#")
+    before, mark, query = rest.partition("?")
+    before = redacted_path(_PASSWORD.sub(rf"\1:{REDACTED}@", before))
+    return f"{before}{mark}{redacted_query(query)}{hash_}{redacted_query(fragment)}"
+
+
+def redacted_text(text: str) -> str:
+    """*text* with its URLs redacted, and without the statements and values of SQLAlchemy's errors.
+
+    Made for the texts of exceptions and their tracebacks. The statement is on its own span.
+    """
+    text = _STATEMENT.sub(rf"\1[statement {REDACTED}]", text)
+    text = _PASSWORD.sub(rf"\1:{REDACTED}@", text)
+    return _IN_TEXT.sub(lambda found: redacted_query(found[0]), text)
 
 
 class HeaderCapture:

@@ -9,12 +9,13 @@ response                          X-Request-ID, if :class:`RequestIdResponseProp
 ================================  =====================================================
 
 An id from outside has at most 128 characters of ``[A-Za-z0-9._:+/=@-]``: it ends in log lines,
-SQL and headers. Another one is dropped, and the request gets an id of its own.
+SQL and headers. Another one is dropped, and the request gets an id of its own. Of X-Amzn-Trace-Id,
+which is ``Root=…;Parent=…;Sampled=…``, the root is the id.
 """
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.context.context import Context
@@ -56,6 +57,8 @@ DEFAULT_HEADERS: Final = (
 RESPONSE_HEADER: Final = "X-Request-ID"
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+_AMAZON: Final = "x-amzn-trace-id"
+_ROOT: Final = re.compile(r"(?:^|;)\s*Root=([^;]*)", re.IGNORECASE)
 _SHOWN: Final = 40
 
 _logger = logging.getLogger(__name__)
@@ -67,6 +70,12 @@ def clean(value: str) -> str | None:
     return value if _SAFE.fullmatch(value) else None
 
 
+def _root(value: str) -> str | None:
+    """The id in X-Amzn-Trace-Id; a value without ``=`` is one by itself."""
+    found = _ROOT.search(value)
+    return clean(found[1] if found else value)
+
+
 class RequestIdPropagator(TextMapPropagator):
     """The request id between headers and Context.
 
@@ -76,11 +85,14 @@ class RequestIdPropagator(TextMapPropagator):
     def __init__(self, headers: Sequence[str] = DEFAULT_HEADERS) -> None:
         if not headers:
             raise ValueError("headers is empty. Name at least one, for example X-Request-ID.")
-        self._headers = tuple(headers)
+        self._first = headers[0]
+        self._readers: tuple[tuple[str, Callable[[str], str | None]], ...] = tuple(
+            (header, _root if header.lower() == _AMAZON else clean) for header in headers
+        )
 
     @property
     def fields(self) -> set[str]:
-        return {self._headers[0]}
+        return {self._first}
 
     def extract(
         self,
@@ -90,9 +102,9 @@ class RequestIdPropagator(TextMapPropagator):
     ) -> Context:
         if context is None:
             context = Context()
-        for header in self._headers:
+        for header, read in self._readers:
             if (values := getter.get(carrier, header)) and (value := values[0]):
-                if (request_id := clean(value)) is not None:
+                if (request_id := read(value)) is not None:
                     return with_request_id(request_id, context)
                 _logger.debug(
                     "%s: %r… (%d characters) is no request id: at most 128 of "
@@ -110,7 +122,7 @@ class RequestIdPropagator(TextMapPropagator):
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        header = self._headers[0]
+        header = self._first
         if isinstance(carrier, Mapping) and header in carrier:
             return
         if (request_id := current_request_id(context)) is not None:

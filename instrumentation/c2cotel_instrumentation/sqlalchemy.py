@@ -30,7 +30,6 @@ Source: https://opentelemetry.io/docs/specs/semconv/db/.
 """
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Collection
 from functools import partial, wraps
@@ -49,10 +48,11 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
 from opentelemetry.semconv.schemas import Schemas
-from opentelemetry.trace import Span, SpanKind, StatusCode, TracerProvider
+from opentelemetry.trace import Span, SpanKind, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from c2cotel_instrumentation import sql
+from c2cotel_instrumentation.errors import Complaint, fail, type_name
 from c2cotel_instrumentation.wrapping import Wrappings
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 _BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 _ENGINE: Final = "c2c.engine"
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-_LONGEST_TEXT: Final = 2048
 
 # Where the statement being measured lies in the __dict__ of its ExecutionContext, while it is.
 _RUNNING: Final = "_c2cotel_running"
@@ -174,7 +173,9 @@ class _Statements:
             explicit_bucket_boundaries_advisory=_BOUNDS,
         )
         self._databases: WeakKeyDictionary[Engine, _Database] = WeakKeyDictionary()
-        self._complained_in = 0
+        self._complain = Complaint(
+            _logger, "A statement could not be measured; it goes on. Further ones are not logged."
+        )
 
     # The three events, with SQLAlchemy's arguments.
 
@@ -231,7 +232,9 @@ class _Statements:
             if is_instrumentation_enabled():
                 attributes = self._database(connection).of(operation, None)
                 if error is not None:
-                    attributes[error_attributes.ERROR_TYPE] = _name(getattr(error, "orig", error))
+                    attributes[error_attributes.ERROR_TYPE] = type_name(
+                        getattr(error, "orig", error)
+                    )
                 self._duration.record(elapsed, attributes)
         except Exception as problem:  # noqa: BLE001 - the transaction has ended, whatever happens here
             self._complain(problem)
@@ -261,7 +264,7 @@ class _Statements:
     def _fail(self, running: _Running, failure: "ExceptionContext") -> None:
         # The driver's exception: SQLAlchemy's has all values of the statement in its text.
         error = failure.original_exception
-        error_type = _name(error)
+        error_type = type_name(error)
         self._duration.record(
             perf_counter() - running.start,
             running.attributes | {error_attributes.ERROR_TYPE: error_type},
@@ -273,8 +276,7 @@ class _Statements:
                 system = running.attributes[db_attributes.DB_SYSTEM_NAME]
                 if (code := _status_code(error, system)) is not None:
                     span.set_attribute(db_attributes.DB_RESPONSE_STATUS_CODE, code)
-                span.set_status(StatusCode.ERROR, _text(error))
-                span.record_exception(error)
+                fail(span, error)
         finally:
             span.end()
 
@@ -285,15 +287,6 @@ class _Statements:
         if database is None or database.engine_name != _engine_name(engine):
             database = self._databases[engine] = _Database(connection)
         return database
-
-    def _complain(self, error: Exception) -> None:
-        """Log what went wrong in here; only the first time in a process."""
-        if self._complained_in != os.getpid():
-            self._complained_in = os.getpid()
-            _logger.error(
-                "A statement could not be measured; it goes on. Further ones are not logged.",
-                exc_info=error,
-            )
 
 
 class _Database:
@@ -361,17 +354,3 @@ def _status_code(error: BaseException, system: AttributeValue) -> str | None:
         if isinstance(code := getattr(error, attribute, None), str):
             return code
     return None
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"[:_LONGEST_TEXT]
-    except Exception:  # noqa: BLE001 - its __str__ is somebody else's
-        return type(error).__name__

@@ -3,11 +3,12 @@
 Source: https://opentelemetry.io/docs/specs/semconv/http/.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
 from urllib.parse import quote
 
+from opentelemetry.context import attach, detach, get_current
 from opentelemetry.context.context import Context
 from opentelemetry.instrumentation.propagators import ResponsePropagator
 from opentelemetry.propagators.textmap import Setter
@@ -21,7 +22,7 @@ from opentelemetry.semconv.attributes import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from c2cotel_instrumentation.redaction import redacted_query
+from c2cotel_instrumentation.redaction import redacted_path, redacted_query
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -62,7 +63,7 @@ def span_attributes(environ: Environ) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         http_attributes.HTTP_REQUEST_METHOD: method if method in METHODS else "_OTHER",
         url_attributes.URL_SCHEME: scheme[:LONGEST],
-        url_attributes.URL_PATH: _quoted(path(environ))[:LONGEST] or "/",
+        url_attributes.URL_PATH: redacted_path(_quoted(path(environ)))[:LONGEST] or "/",
         server_attributes.SERVER_ADDRESS: address[:LONGEST],
     }
     if port is not None:
@@ -122,6 +123,49 @@ def propagated(propagator: ResponsePropagator, headers: Headers, context: Contex
     headers = list(headers)
     propagator.inject(headers, context, setter=_RESPONSE_HEADERS)
     return headers
+
+
+def is_file(body: Iterable[bytes], environ: Environ) -> bool:
+    """Whether ``wsgi.file_wrapper`` has made *body*: the server knows it and may use sendfile."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(wrapper, type):
+        return isinstance(body, wrapper)
+    # A function may give the file itself back, as uWSGI's does.
+    return wrapper is not None and hasattr(body, "read")
+
+
+class Streamed:
+    """A body whose parts are made, and which is closed, within *context*."""
+
+    __slots__ = ("_body", "_context", "_parts")
+
+    def __init__(self, body: Iterable[bytes], context: Context) -> None:
+        self._body = body
+        self._context = context
+        self._parts: Iterator[bytes] | None = None
+
+    def __iter__(self) -> "Streamed":
+        return self
+
+    def __next__(self) -> bytes:
+        token = attach(self._context)
+        try:
+            if self._parts is None:
+                self._parts = iter(self._body)
+            return next(self._parts)
+        finally:
+            # What a generator has made current within its "with" is there for its next part.
+            self._context = get_current()
+            detach(token)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            token = attach(self._context)
+            try:
+                close()
+            finally:
+                detach(token)
 
 
 def _host(environ: Environ) -> str:

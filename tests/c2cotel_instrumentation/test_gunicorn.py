@@ -115,6 +115,12 @@ def test_secrets_are_not_in_an_access_line():
 
 
 @pytest.mark.usefixtures("_instrumented")
+def test_nor_are_those_among_the_parameters_of_the_path():
+    line = Gunicorn("%(r)s | %(U)s").access(RAW_URI="/x;secret=xyz", PATH_INFO="/x;secret=xyz")
+    assert line == "GET /x;secret=REDACTED HTTP/1.1 | /x;secret=REDACTED [  ]"
+
+
+@pytest.mark.usefixtures("_instrumented")
 def test_nor_in_the_headers_and_the_environ_that_a_format_asks_for():
     names = (
         *("{QUERY_STRING}e", "{RAW_URI}e", "{HTTP_X_API_KEY}e", "{x-api-key}i", "{referer}i"),

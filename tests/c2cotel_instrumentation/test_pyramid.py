@@ -1,10 +1,14 @@
+import io
 import logging
 import threading
+import wsgiref.util
 from contextlib import suppress
 from uuid import UUID
 
 import pytest
 import requests
+import sqlalchemy as sa
+from gunicorn.http.wsgi import FileWrapper as GunicornFileWrapper
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.propagators import (
@@ -21,10 +25,11 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 from pyramid.config import Configurator
 from pyramid.exceptions import URLDecodeError
 from pyramid.request import Request
-from pyramid.response import Response
+from pyramid.response import FileResponse, Response
 from pyramid.router import Router
 from pyramid.tweens import EXCVIEW
 from requests.adapters import BaseAdapter
+from waitress.buffers import ReadOnlyFileBasedBuffer
 
 from c2cotel_instrumentation.context import REQUEST_ID_KEY, current_request_id, is_untraced
 from c2cotel_instrumentation.logging import LoggingInstrumentor
@@ -212,6 +217,11 @@ class TestSpan:
             "http.response.header.content_length": ("9",),
         }
 
+    def test_a_secret_among_the_parameters_of_the_path_is_not_shown(self, telemetry):
+        telemetry.instrument()
+        get(application(), "/hello/you;secret=s3cret")
+        assert telemetry.span.attributes["url.path"] == "/hello/you;secret=REDACTED"
+
 
 class TestErrors:
     def test_an_exception_that_nobody_answers_is_an_error_and_counts_as_500(self, telemetry):
@@ -257,6 +267,25 @@ class TestErrors:
         assert attributes["http.response.status_code"] == 503
         assert attributes["error.type"] == "pyramid.httpexceptions.HTTPServiceUnavailable"
 
+    def test_secrets_in_the_text_of_an_exception_are_not_on_the_span(self, telemetry):
+        def view(_):
+            with sa.create_engine("sqlite://").connect() as connection:
+                try:
+                    connection.execute(sa.text("SELECT :value FROM nowhere"), {"value": "s3cret"})
+                except sa.exc.SQLAlchemyError as error:
+                    raise LookupError(f"http://h/?secret={'s3cr' + 'et'}: {error}") from error
+
+        telemetry.instrument()
+        with pytest.raises(LookupError):
+            get(application(view), "/view")
+        said = "http://h/?secret=REDACTED (sqlite3.OperationalError) no such table: nowhere"
+        (event,) = exception_events(telemetry.span)
+        assert telemetry.span.status.description.startswith(f"LookupError: {said}\n")
+        assert event["exception.message"].startswith(f"{said}\n")
+        for text in (telemetry.span.status.description, *event.values()):
+            assert "s3cret" not in text.replace('{"value": "s3cret"}', "")
+            assert "[parameters:" not in text
+
     def test_a_500_without_an_exception_has_the_status_as_its_type(self, telemetry):
         telemetry.instrument()
         get(application(), "/plain_500")
@@ -289,6 +318,7 @@ class TestErrors:
         with pytest.raises(UnprintableError):
             get(application(view), "/view")
         assert telemetry.span.status.status_code is StatusCode.ERROR
+        assert telemetry.span.status.description == "UnprintableError"
         assert telemetry.counted[0][1] == 1
 
     def test_leaving_by_system_exit_is_counted_too(self, telemetry):
@@ -492,6 +522,142 @@ class TestRequestId:
         assert "X-Request-ID" in get(app, "/view").headers
 
 
+class Closing:
+    """A body that notes where it is made and closed."""
+
+    def __init__(self, parts=(b"a", b"b")):
+        self.parts, self.seen = iter(parts), []
+
+    def __iter__(self):
+        self.seen.append(("iter", current_request_id()))
+        return self
+
+    def __next__(self):
+        self.seen.append(("next", current_request_id()))
+        return next(self.parts)
+
+    def close(self):
+        self.seen.append(("close", current_request_id()))
+
+
+def served(app, **environ):
+    """What *app* gives to its server."""
+    environ = Request.blank("/view", environ={"HTTP_X_REQUEST_ID": "abc", **environ}).environ
+    return app(environ, lambda *_: None)
+
+
+class TestBody:
+    def test_it_is_made_and_closed_within_the_request(self, telemetry):
+        body = Closing()
+        telemetry.instrument()
+        answer = served(application(lambda _: Response(app_iter=body)))
+        assert list(answer) == [b"a", b"b"]
+        answer.close()
+        assert body.seen == [
+            ("iter", "abc"),
+            ("next", "abc"),
+            ("next", "abc"),
+            ("next", "abc"),
+            ("close", "abc"),
+        ]
+        assert current_request_id() is None
+
+    def test_what_is_logged_and_traced_there_belongs_to_the_request(self, telemetry, caplog):
+        def parts():
+            tracer = trace.get_tracer("app", tracer_provider=telemetry.tracer_provider)
+            with tracer.start_as_current_span("parts"):
+                logging.getLogger("test.body").warning("one")
+                yield b"a"
+                logging.getLogger("test.body").warning("two")
+                yield b"b"
+
+        LoggingInstrumentor().instrument()
+        telemetry.instrument()
+        assert list(served(application(lambda _: Response(app_iter=parts())))) == [b"a", b"b"]
+        server, below = telemetry.spans
+        assert (server.name, below.name, below.parent) == ("GET /view", "parts", server.context)
+        records = [r for r in caplog.records if r.name == "test.body"]
+        # What a generator has made current stays so in its next part, and in no one else's.
+        ids = ("abc", f"{below.context.span_id:016x}")
+        assert [(r.request_id, r.span_id) for r in records] == [ids, ids]
+
+    def test_two_bodies_made_in_turns_do_not_mix(self, telemetry):
+        def parts(_):
+            def generate():
+                for _ in range(2):
+                    yield current_request_id().encode()
+
+            return Response(app_iter=generate())
+
+        telemetry.instrument()
+        app = application(parts)
+        one, two = (iter(served(app, HTTP_X_REQUEST_ID=name)) for name in ("one", "two"))
+        assert [next(one), next(two), next(one), next(two)] == [b"one", b"two"] * 2
+
+    def test_an_exception_in_it_reaches_the_server(self, telemetry):
+        def parts():
+            yield b"a"
+            raise ZeroDivisionError
+
+        telemetry.instrument()
+        answer = served(application(lambda _: Response(app_iter=parts())))
+        assert next(iter(answer)) == b"a"
+        with pytest.raises(ZeroDivisionError):
+            next(answer)
+        answer.close()
+        assert current_request_id() is None
+        assert telemetry.counted[0][0]["http.response.status_code"] == 200
+
+    def test_what_cannot_be_closed_needs_not(self, telemetry):
+        telemetry.instrument()
+        answer = served(application(lambda _: Response(app_iter=iter([b"a"]))))
+        assert list(answer) == [b"a"]
+        answer.close()
+
+    def test_a_body_without_a_part_is_closed_once(self, telemetry):
+        body = Closing()
+        telemetry.instrument()
+        served(application(lambda _: Response(app_iter=body))).close()
+        assert body.seen == [("close", "abc")]
+
+    def test_it_has_the_id_where_the_request_is_not_traced(self, telemetry):
+        body = Closing()
+        telemetry.instrument(excluded_urls=["view"])
+        list(served(application(lambda _: Response(app_iter=body))))
+        assert body.seen[0] == ("iter", "abc")
+
+    @pytest.mark.parametrize("body", [[b"a", b"b"], (b"a", b"b")])
+    def test_what_is_made_already_passes_as_it_is(self, telemetry, body):
+        telemetry.instrument()
+        assert served(application(lambda _: Response(app_iter=body))) is body
+
+    @pytest.mark.parametrize(
+        "wrapper", [GunicornFileWrapper, wsgiref.util.FileWrapper, ReadOnlyFileBasedBuffer]
+    )
+    def test_the_server_s_own_file_wrapper_passes_as_it_is(self, telemetry, wrapper):
+        """It is what servers send with sendfile."""
+        made = []
+
+        def view(request):
+            response = FileResponse(__file__, request)
+            made.append(response.app_iter)
+            return response
+
+        telemetry.instrument()
+        answer = served(application(view), **{"wsgi.file_wrapper": wrapper})
+        assert answer is made[0]
+        assert type(answer) is wrapper
+        answer.close()
+
+    def test_so_does_the_file_of_a_wrapper_that_is_a_function(self, telemetry):
+        """UWSGI gives the file back and remembers that it was asked for it."""
+        file = io.BytesIO(b"a")
+        telemetry.instrument()
+        app = application(lambda r: Response(app_iter=r.environ["wsgi.file_wrapper"](file)))
+        answer = served(app, **{"wsgi.file_wrapper": lambda file, *_: file})
+        assert answer is file
+
+
 class TestExcludedUrls:
     @pytest.mark.parametrize(
         "pattern",
@@ -517,6 +683,7 @@ class TestExcludedUrls:
         assert headers["X-Request-ID"] == answer.headers["X-Request-ID"]
         _, trace_id, _, flags = headers["traceparent"].split("-")
         assert UUID(headers["X-Request-ID"]).hex == trace_id
+        assert UUID(trace_id).version == 4
         assert flags == "00"
         assert telemetry.counted == [({**HELLO, "http.route": "/view"}, 1)]
 

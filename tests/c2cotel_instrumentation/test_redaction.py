@@ -1,6 +1,14 @@
+from time import perf_counter
+
 import pytest
 
-from c2cotel_instrumentation.redaction import HeaderCapture, redacted_query
+from c2cotel_instrumentation.redaction import (
+    HeaderCapture,
+    redacted_path,
+    redacted_query,
+    redacted_text,
+    redacted_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,72 @@ def test_the_value_of_a_secret_parameter_is_redacted(name):
 )
 def test_odd_queries_do_not_show_their_secret(query, shown):
     assert redacted_query(query) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/a/b", "/a/b"),
+        ("/a;v=1/b;c", "/a;v=1/b;c"),
+        ("/x;secret=abc", "/x;secret=REDACTED"),
+        ("/x;secret=abc/y;v=1", "/x;secret=REDACTED/y;v=1"),
+        ("/x;v=1;s%65cret=abc/y", "/x;v=REDACTED/y"),
+    ],
+)
+def test_a_path_does_not_show_its_secret_parameters(path, shown):
+    assert redacted_path(path) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("/", "/"),
+        ("http://h/p?a=1#part", "http://h/p?a=1#part"),
+        ("/p?a=1&secret=b c", "/p?a=1&secret=REDACTED"),
+        ("http://h/x;token=a?b=1", "http://h/x;token=REDACTED?b=1"),
+        ("http://h/#access_token=a&b=1", "http://h/#access_token=REDACTED&b=1"),
+        ("http://me:pass@h:1/p", "http://me:REDACTED@h:1/p"),
+        ("postgresql://me:p@ss@h/db", "postgresql://me:REDACTED@h/db"),
+        ("http://me@h/p?q=a:b@c", "http://me@h/p?q=a:b@c"),
+    ],
+)
+def test_a_url_does_not_show_its_secrets(url, shown):
+    assert redacted_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Really? No; token expired (#12), secret.", "Really? No; token expired (#12), secret."),
+        ("see http://h/p?a=1 and /q?b=2", "see http://h/p?a=1 and /q?b=2"),
+        (
+            "Pool(host='h', port=1): with url: /p?secret=a&b=1 (Caused by E('x'))",
+            "Pool(host='h', port=1): with url: /p?secret=REDACTED&b=1 (Caused by E('x'))",
+        ),
+        (
+            "'http://h/?token=a': not \"/y?pwd=b\"",
+            "'http://h/?token=REDACTED': not \"/y?pwd=REDACTED\"",
+        ),
+        ("http://h/?secret=it's&a=1", "http://h/?secret=REDACTED&a=1"),
+        ("/x;v=1/y?secret=a", "/x;v=1/y?secret=REDACTED"),
+        ("at /x;secret=a/y, late", "at /x;secret=REDACTED/y, late"),
+        ("http://h/#token=a", "http://h/#token=REDACTED"),
+        ("cannot reach redis://:pa5s@h:1/0", "cannot reach redis://:REDACTED@h:1/0"),
+    ],
+)
+def test_a_text_does_not_show_the_secrets_of_its_urls(text, shown):
+    assert redacted_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "unit", ["?", ";", "#", "://", "://a:", "[SQL: ", "\n[SQL: ", "\n| ", "'a"]
+)
+def test_a_long_text_does_not_take_long(unit):
+    started = perf_counter()
+    redacted_text(unit * 20_000)
+    redacted_url(unit * 20_000)
+    assert perf_counter() - started < 1
 
 
 HEADERS = [

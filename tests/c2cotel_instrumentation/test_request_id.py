@@ -1,5 +1,5 @@
 import logging
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 from opentelemetry.context.context import Context
@@ -9,6 +9,7 @@ from c2cotel_instrumentation.context import (
     ENVIRON_GETTER,
     current_request_id,
     is_untraced,
+    new_trace_id,
     with_request_id,
     without_tracing,
 )
@@ -39,6 +40,27 @@ def test_the_first_header_of_the_list_wins():
     assert extracted(**headers) == "0"
     del headers["X_REQUEST_ID"]
     assert extracted(**headers) == "1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Root=1-67891233-abcdef012345678912345678",
+        "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad;Sampled=1",
+        "Self=1-67891234-12456789abcdef012345678a; Root=1-67891233-abcdef012345678912345678",
+    ],
+)
+def test_of_amazon_s_header_the_root_is_the_id(value):
+    assert extracted(X_AMZN_TRACE_ID=value) == "1-67891233-abcdef012345678912345678"
+
+
+@pytest.mark.parametrize("value", ["Parent=1;Sampled=1", "Root=;Sampled=1", "Root=a b"])
+def test_without_a_root_amazon_s_header_gives_no_id(value):
+    assert extracted(X_AMZN_TRACE_ID=value) is None
+
+
+def test_in_another_header_root_is_nothing_special():
+    assert extracted(X_REQUEST_ID="Root=1-2") == "Root=1-2"
 
 
 def test_an_empty_header_is_not_there():
@@ -137,6 +159,12 @@ def test_a_new_id_is_a_random_uuid():
     assert one != two
     assert (one.version, one.variant) == (4, two.variant)
     assert clean(str(one)) == str(one)
+
+
+def test_a_new_trace_id_is_a_random_uuid_too():
+    ids = [UUID(int=new_trace_id()) for _ in range(100)]
+    assert len(set(ids)) == 100
+    assert {(one.version, one.variant) for one in ids} == {(4, RFC_4122)}
 
 
 def test_the_getter_lists_the_headers_of_an_environ():

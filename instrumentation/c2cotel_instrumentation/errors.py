@@ -1,0 +1,59 @@
+"""What an exception says in telemetry, and what is said when an instrumentor fails itself."""
+
+import os
+import traceback
+from logging import Logger
+from typing import Final
+
+from opentelemetry.semconv.attributes import exception_attributes
+from opentelemetry.trace import Span, StatusCode
+
+from c2cotel_instrumentation.redaction import redacted_text
+
+_LONGEST_DESCRIPTION: Final = 2048
+
+
+def type_name(error: BaseException) -> str:
+    """The qualified name of its class, as ``error.type`` and ``exception.type`` have it."""
+    kind = type(error)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def fail(span: Span, error: BaseException) -> None:
+    """Give *span* the status ERROR and, if *error* was raised, the event of the exception.
+
+    None of their texts shows what :func:`redacted_text` takes out.
+    """
+    name = type(error).__name__
+    try:
+        text = redacted_text(str(error))
+    except Exception:  # noqa: BLE001 - its __str__ is somebody else's
+        span.set_status(StatusCode.ERROR, name)
+        return
+    span.set_status(StatusCode.ERROR, f"{name}: {text}"[:_LONGEST_DESCRIPTION])
+    # Without a traceback it was returned, not raised: there is no stack to record.
+    if error.__traceback__ is not None:
+        stack = redacted_text("".join(traceback.format_exception(error)))
+        span.record_exception(
+            error,
+            {
+                exception_attributes.EXCEPTION_MESSAGE: text,
+                exception_attributes.EXCEPTION_STACKTRACE: stack,
+            },
+        )
+
+
+class Complaint:
+    """Logs at ERROR, with *text*, what went wrong in here; only the first time in a process."""
+
+    def __init__(self, logger: Logger, text: str) -> None:
+        self._logger = logger
+        self._text = text
+        self._made_in = 0
+
+    def __call__(self, error: Exception) -> None:
+        if self._made_in != os.getpid():
+            self._made_in = os.getpid()
+            self._logger.error(self._text, exc_info=error)

@@ -13,6 +13,7 @@ metrics      always on the shared store; scraped, pushed or both, see :mod:`c2co
 """
 
 import atexit
+import logging
 import os
 import re
 import sys
@@ -35,7 +36,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util._importlib_metadata import entry_points
 
 from c2cotel.otel.complaint import complain
+from c2cotel.otel.disabled import DisabledMeterProvider
 from c2cotel.otel.exit import Exit
+from c2cotel.otel.redaction import redact_client_span
 from c2cotel.otel.telemetry import Part, Telemetry
 from c2cotel.settings import Settings, load
 from c2cotel_instrumentation.request_id import (
@@ -48,6 +51,7 @@ from c2cotel_instrumentation.request_id import (
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
 _ENVIRONMENT = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"}
 _OURS = "c2cotel_instrumentation."
+_LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
 # Instrumentors that import their library, which takes long, and the library. Every Python
 # subprocess of the application would pay for it.
 _DEFERRED = {"opentelemetry.instrumentation.requests": "requests"}
@@ -61,25 +65,15 @@ class C2cDistro(BaseDistro):  # type: ignore[misc]  # the base is untyped
     def _configure(self, **_: Any) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        # Under opentelemetry-instrument nobody tells when loading ends: the filter stays.
+        logging.getLogger(_LOADER).addFilter(_is_about_no_name_of_ours)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library; ours takes the place of contrib's of the same name."""
         telemetry = set_up()
         telemetry.instrumented = True
-        if entry_point.name in _our_names() and not entry_point.value.startswith(_OURS):
-            return
-        options = _options(entry_point.name, telemetry.settings)
-        name = f"instrumentor {entry_point.name}"
-
-        def instrument(_: object = None) -> None:
-            telemetry.attempt(name, lambda: _instrument(entry_point, name, {**kwargs, **options}))
-
-        library = _DEFERRED.get(entry_point.value.partition(":")[0])
-        if library is None or library in sys.modules:
-            instrument()
-        else:
-            wrapt.register_post_import_hook(instrument, library)
-            telemetry.parts.append(Part(name, "on", f"as soon as {library} is imported"))
+        if entry_point.name not in _our_names() or entry_point.value.startswith(_OURS):
+            _load(telemetry, entry_point, **kwargs)
 
 
 class C2cConfigurator:
@@ -127,13 +121,47 @@ def instrument() -> Telemetry:
 
 
 def _load_all(load_instrumentors: Any) -> Part:
-    load_instrumentors(C2cDistro())
+    try:
+        load_instrumentors(C2cDistro())
+    finally:
+        logging.getLogger(_LOADER).removeFilter(_is_about_no_name_of_ours)
     return Part("instrumentors", "on", "loaded by the application")
+
+
+def _is_about_no_name_of_ours(record: logging.LogRecord) -> bool:
+    """Whether to log it: contrib's range of versions is none of ours, which takes its place."""
+    text = record.getMessage()
+    return "nothing can be instrumented" not in text or text.split()[0] not in _our_names()
+
+
+def _wanted_logging(environ: Mapping[str, str]) -> list[EntryPoint]:
+    disabled = environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")
+    if {"logging", "*"} & {name.strip() for name in disabled}:
+        return []
+    return [it for it in _ours() if it.name == "logging"]
+
+
+def _load(telemetry: Telemetry, entry_point: EntryPoint, **kwargs: Any) -> None:
+    options = {**kwargs, **_options(entry_point.name, telemetry.settings)}
+    name = f"instrumentor {entry_point.name}"
+
+    def instrument(_: object = None) -> None:
+        telemetry.attempt(name, lambda: _instrument(entry_point, name, options))
+
+    library = _DEFERRED.get(entry_point.value.partition(":")[0])
+    if library is None or library in sys.modules:
+        instrument()
+    else:
+        wrapt.register_post_import_hook(instrument, library)
+        telemetry.parts.append(Part(name, "on", f"as soon as {library} is imported"))
 
 
 def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
     telemetry = Telemetry(settings, Exit(settings.exit.timeout))
     telemetry.attempt("propagators", lambda: _set_propagators(environ, settings))
+    # The other parts log, and a format with %(request_id)s fails on records without it.
+    for entry_point in _wanted_logging(environ):
+        _load(telemetry, entry_point)
     if settings.otel.disabled:
         telemetry.attempt("metrics", _disabled)
         telemetry.parts += [Part(name, "off", "OTEL_SDK_DISABLED") for name in ("traces", "logs")]
@@ -146,6 +174,7 @@ def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
     telemetry.attempt("traces", lambda: _traces(telemetry, environ))
     telemetry.attempt("logs", lambda: _logs(telemetry))
     atexit.register(telemetry.exit.run)
+    telemetry.exit.heed_sigterm()
     return telemetry
 
 
@@ -178,7 +207,7 @@ def _logs(telemetry: Telemetry) -> Part:
 
 
 def _disabled() -> Part:
-    metrics.set_meter_provider(metrics.NoOpMeterProvider())
+    metrics.set_meter_provider(DisabledMeterProvider())
     return Part("metrics", "off", "OTEL_SDK_DISABLED")
 
 
@@ -201,16 +230,19 @@ def _set_propagators(environ: Mapping[str, str], settings: Settings) -> Part:
 
 
 @cache
+def _ours() -> tuple[EntryPoint, ...]:
+    found = entry_points(group="opentelemetry_instrumentor")
+    return tuple(entry_point for entry_point in found if entry_point.value.startswith(_OURS))
+
+
 def _our_names() -> set[str]:
-    return {
-        entry_point.name
-        for entry_point in entry_points(group="opentelemetry_instrumentor")
-        if entry_point.value.startswith(_OURS)
-    }
+    return {entry_point.name for entry_point in _ours()}
 
 
 def _options(name: str, settings: Settings) -> dict[str, Any]:
-    """The keyword arguments of an instrumentor that come from settings."""
+    """The keyword arguments of an instrumentor that are ours to choose."""
+    if name == "requests":
+        return {"request_hook": redact_client_span}
     if name != "pyramid":
         return {}
     chosen = settings.instrumentation
@@ -231,5 +263,6 @@ def _instrument(entry_point: EntryPoint, name: str, options: dict[str, Any]) -> 
         instrumentor = entry_point.load()()
     except ModuleNotFoundError as error:
         return Part(name, "off", str(error))
-    instrumentor.instrument(**options)
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.instrument(**options)
     return Part(name, "on", entry_point.value.partition(":")[0])

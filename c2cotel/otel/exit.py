@@ -4,13 +4,18 @@ A collector that is dead or hangs costs at most ``C2C_EXIT_TIMEOUT`` seconds, an
 says what was dropped. One that refuses connections costs no retries. Where processes were forked,
 the time is shared between those that end at the same moment and the one that waits for them and
 ends last.
+
+``SIGTERM`` is such an end, too, where nobody else has taken it: gunicorn has, pserve and scripts
+have not.
 """
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 from c2cotel.otel.complaint import complain
@@ -22,6 +27,8 @@ LOGGER = logging.getLogger(__name__)
 _WORKERS_SHARE = 0.6
 # Seconds that each last thing has in any case: leaving the run directory takes some milliseconds.
 _LEAST = 0.1
+# Seconds after the deadline for what is to be done and said then.
+_GRACE = 0.5
 
 Role = Literal["alone", "worker", "master"]
 
@@ -70,12 +77,13 @@ class Exit:
 
     Attributes:
         begun: Whether the end has come; what is logged from now on cannot be sent.
+        ended: Whether :meth:`run` is over; a signal during it waits for that.
         last: Called with the seconds it may take: the last push, leaving the run directory.
     """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self.begun = False
+        self.begun = self.ended = self._terminated = False
         self.pipelines: list[Pipeline] = []
         self.last: list[Callable[[float], None]] = []
         self._role: Role = "alone"
@@ -83,7 +91,7 @@ class Exit:
 
     def _forked(self) -> None:
         self._role = "worker"
-        self.begun = False
+        self.begun = self.ended = self._terminated = False
 
     def _has_forked(self) -> None:
         if self._role == "alone":
@@ -95,8 +103,36 @@ class Exit:
         shares = {"alone": 1.0, "worker": _WORKERS_SHARE, "master": 1 - _WORKERS_SHARE}
         return self.timeout * shares[self._role]
 
+    def heed_sigterm(self) -> None:
+        """Run before a death by ``SIGTERM``, here and in forks, unless somebody else handles it.
+
+        As with every handler in Python, a main thread within a C function comes back first.
+        """
+        if (self.pipelines or self.last) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # In another thread than the main one, Python refuses.
+            with suppress(ValueError):
+                signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def _on_sigterm(self, *_: object) -> None:
+        if self.begun and not self.ended:
+            # It has interrupted run, which will see to it.
+            self._terminated = True
+            return
+        # In a thread: the main one, which is interrupted here, may hold any lock. What waits for
+        # one of those is left behind when the time is up.
+        _within(self.share + _GRACE, lambda _: self._shut_down())
+        _die()
+
     def run(self) -> None:
         """Shut everything down, at the same time; whatever is late is left behind."""
+        try:
+            self._shut_down()
+        finally:
+            self.ended = True
+            if self._terminated:
+                _die()
+
+    def _shut_down(self) -> None:
         if self.begun:
             return
         self.begun = True
@@ -129,6 +165,14 @@ class Exit:
             LOGGER.error(text)
         else:
             complain(text)
+
+
+def _die() -> None:
+    """By ``SIGTERM``, so that whoever waits for this process sees what it died of."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+    # Still here: the kernel lets the first process of a container live on.
+    os._exit(128 + signal.SIGTERM)
 
 
 def _within(seconds: float, action: Callable[[float], None]) -> None:

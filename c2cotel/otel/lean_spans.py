@@ -55,16 +55,25 @@ class LeanTracer(Tracer):
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
     ) -> Any:
         parent: SpanContext | None = get_current_span(context).get_span_context()
-        if parent is not None and parent.is_valid:
+        if parent is not None and not parent.is_valid:
+            parent = None
+        unsampled = parent is not None and not parent.trace_flags & _SAMPLED
+        if links or unsampled or not self._tracer_config.is_enabled:
+            return super().start_span(
+                name,
+                context,
+                kind,
+                attributes,
+                links,
+                start_time,
+                record_exception=record_exception,
+                set_status_on_exception=set_status_on_exception,
+            )
+        state = None
+        if parent is not None:
             trace_id, state = parent.trace_id, parent.trace_state
-            flags = parent.trace_flags
-            if links or not flags & _SAMPLED or not self._tracer_config.is_enabled:
-                return super().start_span(name, context, kind, attributes, links, start_time)
-            random = bool(flags & _RANDOM)
+            random = bool(parent.trace_flags & _RANDOM)
         else:
-            if links or not self._tracer_config.is_enabled:
-                return super().start_span(name, context, kind, attributes, links, start_time)
-            parent = state = None
             trace_id = self.id_generator.generate_trace_id()
             random = self.id_generator.is_trace_id_random()
         own = SpanContext(

@@ -1,20 +1,19 @@
-"""The request on every span, and no span where none is wanted."""
+"""The request on every span, no secret on any, and no span where none is wanted."""
 
-from random import getrandbits
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace import Event, Span, SpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Status
 
-from c2cotel_instrumentation.context import current_request_id, is_untraced
+from c2cotel_instrumentation.context import current_request_id, is_untraced, new_trace_id
+from c2cotel_instrumentation.redaction import redacted_text
 
 REQUEST_ID: Final = "c2c.request.id"
 
-# RFC 9562: version 4 in the 13th hexadecimal digit, variant 1 in the 17th.
-_CLEAR = ~(0xF << 76 | 0x3 << 62)
-_VERSION_4 = 0x4 << 76 | 0x2 << 62
+_TEXTS: Final = ("exception.message", "exception.stacktrace")
 
 
 class UuidIdGenerator(RandomIdGenerator):
@@ -24,7 +23,7 @@ class UuidIdGenerator(RandomIdGenerator):
     """
 
     def generate_trace_id(self) -> int:
-        return getrandbits(128) & _CLEAR | _VERSION_4
+        return new_trace_id()
 
 
 class RequestIdSpanProcessor(SpanProcessor):
@@ -33,6 +32,23 @@ class RequestIdSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if request_id := current_request_id(parent_context):
             span.set_attribute(REQUEST_ID, request_id)
+
+
+class RedactingSpanProcessor(SpanProcessor):
+    """Takes secrets out of the exceptions that a span has recorded, and out of its status.
+
+    HTTP clients write the URL into the text of an exception, and SQLAlchemy the statement with its
+    values; every span that it passes records the text.
+    """
+
+    def _on_ending(self, span: Span) -> None:
+        for event in span.events:
+            if shown := _redacted(event):
+                # The SDK has made it for this span alone.
+                event._attributes = {**(event.attributes or {}), **shown}  # noqa: SLF001 - see above
+        if told := span.status.description:
+            status = Status(span.status.status_code, redacted_text(told))
+            span._status = status  # noqa: SLF001 - an ending span takes none any more
 
 
 class TracedOnly(Sampler):
@@ -51,3 +67,13 @@ class TracedOnly(Sampler):
 
     def get_description(self) -> str:
         return self._chosen.get_description()
+
+
+def _redacted(event: Event) -> dict[str, str]:
+    """The attributes of *event* that are to be shown otherwise."""
+    shown = {}
+    for name in _TEXTS:
+        text = (event.attributes or {}).get(name)
+        if isinstance(text, str) and (redacted := redacted_text(text)) != text:
+            shown[name] = redacted
+    return shown

@@ -14,7 +14,12 @@ from c2cotel.otel.complaint import complain
 from c2cotel.otel.exit import Pipeline
 from c2cotel.otel.exporters import DeferredExporter, find_exporter, make_exporter
 from c2cotel.otel.lean_spans import LeanTracerProvider
-from c2cotel.otel.processors import RequestIdSpanProcessor, TracedOnly, UuidIdGenerator
+from c2cotel.otel.processors import (
+    RedactingSpanProcessor,
+    RequestIdSpanProcessor,
+    TracedOnly,
+    UuidIdGenerator,
+)
 from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 
 
@@ -36,6 +41,7 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
     if trace.get_tracer_provider() is not provider:
         raise RuntimeError("the application has set a tracer provider of its own; that one is kept")
     provider.add_span_processor(RequestIdSpanProcessor())
+    provider.add_span_processor(RedactingSpanProcessor())
     names = exporter_names(
         settings.otel.traces_exporter, settings.otel.otlp_traces_endpoint, settings
     )

@@ -38,29 +38,35 @@ def includeme(config: Configurator) -> None:
 
     ``opentelemetry-instrument`` before it is harmless, and so is the lack of it.
     """
-    settings_of(config)
-    _check_propagators()
+    unknown = _without_unknown_propagators()
     # Not before: it imports OpenTelemetry's propagators, which raise if one is unknown.
     from c2cotel import otel
 
     otel.set_up(ini=config.registry.settings)
     otel.instrument()
+    # Nothing is logged before: only now do records have what a format may ask for.
+    if unknown:
+        LOGGER.error("%s", unknown)
+    settings_of(config)
     for feature in FEATURES:
         config.include(feature)
 
 
-def _check_propagators() -> None:
-    """Take unknown names out of ``OTEL_PROPAGATORS``: OpenTelemetry's import would fail on them."""
+def _without_unknown_propagators() -> str:
+    """Take unknown names out of ``OTEL_PROPAGATORS``, at which OpenTelemetry's import would fail.
+
+    Returns what to say about them.
+    """
     chosen = os.environ.get("OTEL_PROPAGATORS")
     if not chosen:
-        return
+        return ""
     names = [name.strip() for name in chosen.split(",")]
     known = {"none", *entry_points(group="opentelemetry_propagator").names}
-    if unknown := [name for name in names if name not in known]:
-        LOGGER.error(
-            "OTEL_PROPAGATORS = %s: there is no %s. Write some of: %s.",
-            chosen,
-            ", ".join(unknown),
-            ", ".join(sorted(known)),
-        )
-        os.environ["OTEL_PROPAGATORS"] = ",".join(n for n in names if n in known) or "none"
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return ""
+    os.environ["OTEL_PROPAGATORS"] = ",".join(n for n in names if n in known) or "none"
+    return (
+        f"OTEL_PROPAGATORS = {chosen}: there is no {', '.join(unknown)}. "
+        f"Write some of: {', '.join(sorted(known))}."
+    )

@@ -129,6 +129,16 @@ def test_a_propagator_that_keeps_all_telemetry_from_loading_is_found():
     ]
 
 
+def test_a_version_that_only_contribs_instrumentor_refuses_is_no_failure(tmp_path):
+    info = tmp_path / "sqlalchemy-2.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: sqlalchemy\nVersion: 2.1.0\n")
+    status, lines, _ = doctor(PYTHONPATH=str(tmp_path))
+    assert lines["instrumentor sqlalchemy"] == ["ok: c2cotel_instrumentation.sqlalchemy"]
+    assert "set-up" not in lines
+    assert status == 0
+
+
 def test_programs_get_json():
     status, _, output = doctor("--json", C2C_BASE_PATH="/mine", C2C_PROMETHEUS_PORT="x")
     told = json.loads(output)

@@ -5,7 +5,9 @@ import re
 import time
 
 import pytest
+from opentelemetry import trace
 
+from c2cotel.otel import set_up
 from c2cotel.otel.exit import Exit
 from c2cotel_acceptance.telemetry import HangingCollector, OtlpReceiver
 
@@ -69,6 +71,30 @@ def test_a_dead_collector_takes_no_time_and_one_line(instrumented, closed_port):
         f"nobody takes them at {endpoint}/v1/traces (Connection refused)."
     )
     assert len(done.errors) == 2
+
+
+def test_so_does_one_that_died_while_the_process_ran(in_child):
+    def took():
+        with OtlpReceiver() as collector:
+            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
+            telemetry = set_up()
+            trace.get_tracer("t").start_span("sent").end()
+            collector.wait(lambda it: it.spans)
+        trace.get_tracer("t").start_span("late").end()
+        started = time.monotonic()
+        telemetry.exit.run()
+        (spans,) = (it for it in telemetry.exit.pipelines if it.what == "spans")
+        return spans.undelivered(), time.monotonic() - started
+
+    lost, seconds = in_child(
+        took,
+        C2C_EXIT_TIMEOUT="20",
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+    )
+    # The exporter, which was made long ago, would try again for ten seconds.
+    assert (lost, seconds < 4) == (1, True)
 
 
 def test_a_hanging_collector_takes_the_time_it_is_given_and_one_line(instrumented):

@@ -125,6 +125,20 @@ def test_an_exception_is_recorded_with_its_stack():
     assert '"status_code": "ERROR"' in ours
 
 
+@pytest.mark.parametrize("links", [[], [Link(SpanContext(1, 2, is_remote=True))]])
+@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("status", [True, False])
+def test_an_exception_is_recorded_only_where_it_is_wanted(links, record, status):
+    provider = LeanTracerProvider(sampler=DEFAULT_ON, shutdown_on_exit=False)
+    span = provider.get_tracer("x").start_span(
+        "failing", links=links, record_exception=record, set_status_on_exception=status
+    )
+    with pytest.raises(KeyError), span:
+        raise KeyError("x")
+    assert [event.name for event in span.events] == ["exception"] * record
+    assert (span.status.status_code is StatusCode.ERROR) == status
+
+
 def test_links_are_the_sdks():
     link = Link(SpanContext(1, 2, is_remote=True), {"why": "batch"})
 

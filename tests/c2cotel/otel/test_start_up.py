@@ -1,6 +1,10 @@
 """Every Python process of the application is instrumented: it must start fast."""
 
 import json
+import subprocess
+import sys
+
+from .conftest import clean_environ
 
 IMPORTED = """
 import json, sys
@@ -40,3 +44,36 @@ import requests
 print(requests.Session.send.__module__, hasattr(requests.Session.send, "__wrapped__"))
 """
     assert instrumented(code).output == "requests.sessions True\n"
+
+
+def test_contribs_range_of_versions_is_not_ours(instrumented, tmp_path):
+    code = """
+from c2cotel import otel
+print(*(part.state for part in otel.instrument().parts if part.name == "instrumentor sqlalchemy"))
+"""
+    versions = pretended_versions(tmp_path, sqlalchemy="2.1.0", requests="1.0")
+    done = instrumented(code, PYTHONPATH=versions)
+    # Of a library that is nobody's but contrib's it is true.
+    (line,) = done.errors
+    assert line.startswith('requests only instruments "requests')
+    assert done.output == "on\n"
+    # Without the launcher.
+    plain = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean_environ(PYTHONPATH=versions, C2C_RUN_DIR=f"{tmp_path}/run"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert plain.stderr.splitlines() == [line]
+    assert plain.stdout == "on\n"
+
+
+def pretended_versions(folder, **versions) -> str:
+    """A path on which distributions are of other versions than they are."""
+    for name, version in versions.items():
+        info = folder / "pretended" / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    return str(folder / "pretended")

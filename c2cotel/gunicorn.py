@@ -1,4 +1,4 @@
-"""A complete gunicorn configuration: ``gunicorn -c python:c2cotel.gunicorn --paste production.ini``.
+"""A complete configuration: ``gunicorn -c python:c2cotel.gunicorn --paste production.ini``.
 
 Workers, threads and logs as the settings say (``GUNICORN_WORKERS``, ``GUNICORN_THREADS``,
 ``GUNICORN_LOG_LEVEL``, ``LOG_TYPE``, ``LOG_LEVEL``), on ``0.0.0.0:$PORT``, port 8080 without it.

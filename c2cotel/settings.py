@@ -198,7 +198,7 @@ class Service(Section, frozen=True, kw_only=True):
     versions_file: Annotated[
         str,
         Meta(
-            description="JSON file whose `main` has the `git_tag` or `git_hash` of the application.",
+            description="JSON file whose `main` has the `git_tag` or `git_hash` of what runs.",
             extra={"env": "C2C_VERSIONS_FILE", "ini": "c2c.versions_file"},
         ),
     ] = "/app/versions.json"

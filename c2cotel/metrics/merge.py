@@ -36,6 +36,7 @@ from c2cotel.metrics.instruments import (
     KINDS,
     OVERFLOW,
     Description,
+    GaugeMerge,
     Kind,
     Scope,
 )
@@ -92,7 +93,25 @@ class _File:
     identity: tuple[int, int] = (0, 0)
     members: frozenset[str] = frozenset()
     families: dict[int, Family] = field(default_factory=dict)
-    series: list[tuple[Family, Row, int, int]] = field(default_factory=list)
+    # By what is done with them: each scrape goes through all. Index of the first double, and for
+    # numbers whether they end with their process.
+    numbers: list[tuple[Row, int, bool]] = field(default_factory=list)
+    histograms: list[tuple[Row, int, int]] = field(default_factory=list)
+    gauges: list[tuple[Row, int, GaugeMerge]] = field(default_factory=list)
+
+    def take(self, description: Description, row: Row, first: int) -> None:
+        """Keep where the numbers of *row* are."""
+        if description.is_gauge:
+            self.gauges.append((row, first, description.merge))
+        elif description.kind == "histogram":
+            self.histograms.append((row, first, first + description.doubles))
+        else:
+            self.numbers.append((row, first, description.ends_with_process))
+
+    def rows(self) -> Iterator[Row]:
+        for series in (self.numbers, self.histograms, self.gauges):
+            for row, *_ in series:
+                yield row
 
 
 class Merge:
@@ -236,7 +255,7 @@ class Merge:
         for name in gone:
             del self._files[name]
         if gone:
-            kept = {id(row) for file in self._files.values() for _, row, _, _ in file.series}
+            kept = {id(row) for file in self._files.values() for row in file.rows()}
             for family in self.families.values():
                 absent = [key for key, row in family.rows.items() if id(row) not in kept]
                 for key in absent:
@@ -262,25 +281,25 @@ class Merge:
 
     def _sum(self, file: _File, doubles: list[float], *, living: bool) -> None:
         reading = self._reading
-        for family, row, first, width in file.series:
-            if not living and family.description.ends_with_process:
+        for row, first, ends_with_process in file.numbers:
+            value = doubles[first]
+            # NaN: an observable with no value now.
+            if value != value or (ends_with_process and not living):  # noqa: PLR0124
                 continue
-            if width == 1:
-                value = doubles[first]
-                if value != value:  # noqa: PLR0124 - NaN: an observable with no value now
-                    continue
-                if row.reading == reading:
-                    row.values[0] += value
-                else:
-                    row.values[0] = value
-                    row.reading = reading
-            elif family.description.is_gauge:
-                _merge_gauge(family.description.merge, row, doubles[first : first + 2], reading)
-            elif row.reading == reading:
-                row.values = list(map(add, row.values, doubles[first : first + width]))
+            if row.reading == reading:
+                row.values[0] += value
             else:
-                row.values = doubles[first : first + width]
+                row.values[0] = value
                 row.reading = reading
+        for row, first, end in file.histograms:
+            if row.reading == reading:
+                row.values = list(map(add, row.values, doubles[first:end]))
+            else:
+                row.values = doubles[first:end]
+                row.reading = reading
+        for row, first, rule in file.gauges:
+            if living or rule == "last":
+                _merge_gauge(rule, row, doubles[first : first + 2], reading)
 
     def _parse(self, name: str, file: _File, data: bytes, header: slabs.Header) -> None:
         try:
@@ -301,7 +320,7 @@ class Merge:
             if record.doubles != family.description.doubles:
                 raise MalformedSlabError(f"{record.doubles} numbers for a {family.description}")
             row = self._row(family, _decode_pairs(json.loads(record.key)), pid)
-            file.series.append((family, row, record.first, record.doubles))
+            file.take(family.description, row, record.first)
 
     def _family(self, key: bytes) -> Family:
         description = _decode_description(key)

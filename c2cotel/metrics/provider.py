@@ -61,6 +61,8 @@ class MeterProvider(metrics.MeterProvider):
     """Gives meters whose instruments count in *store*.
 
     *gauge_merge* names, for gauges made by code that does not know ``merge=``, how they merge.
+    Before set-up, as in module-level code, the API's meters know no ``merge=`` (TypeError): make
+    such gauges without it, and name their rule in ``C2C_METRICS_GAUGE_MERGE``.
     """
 
     def __init__(self, store: Store, gauge_merge: Mapping[str, str] | None = None) -> None:

@@ -14,13 +14,16 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor, ReadWrit
 from c2cotel.otel.exit import Exit
 from c2cotel.otel.processors import REQUEST_ID
 from c2cotel_instrumentation.context import current_request_id
+from c2cotel_instrumentation.redaction import redacted_text
+
+_EXCEPTION_TEXTS = ("exception.message", "exception.stacktrace")
 
 
 class RequestIdLogProcessor(LogRecordProcessor):
     """Sets ``c2c.request.id`` on each log record that is made within a request.
 
     What the logging instrumentor has put on Python's record goes: OTLP has fields of its own for
-    trace and span.
+    trace and span. An exception's text loses its secrets, as it does on a span.
     """
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
@@ -30,6 +33,9 @@ class RequestIdLogProcessor(LogRecordProcessor):
         attributes.pop("span_id", None)
         if request_id:
             attributes[REQUEST_ID] = request_id
+        for name in _EXCEPTION_TEXTS:
+            if name in attributes:
+                attributes[name] = redacted_text(str(attributes[name]))
 
     def shutdown(self) -> None:
         """Nothing is held."""

@@ -170,3 +170,15 @@ def test_the_users_instance_id_is_kept_in_a_fork(in_child):
 
     attributes = "service.instance.id=mine"
     assert in_child(told, OTEL_RESOURCE_ATTRIBUTES=attributes) == ("mine", ("mine", True))
+
+
+def test_the_text_of_an_exception_has_no_secret_in_a_log_record(in_child):
+    def log(_):
+        try:
+            raise RuntimeError("no answer from http://host/x?secret=SEKRET")
+        except RuntimeError:
+            logging.getLogger("t").exception("failed")
+
+    ((_, attributes),) = in_child(lambda: logged(log))
+    assert attributes["exception.message"] == "no answer from http://host/x?secret=REDACTED"
+    assert "SEKRET" not in str(attributes)

@@ -238,7 +238,8 @@ def _bases(environ: MutableMapping[str, str]) -> Iterator[Path]:
     yield Path("/dev/shm")  # noqa: S108 - a directory of mode 0700 is made in it
     if runtime := environ.get("XDG_RUNTIME_DIR"):
         yield Path(runtime)
-    yield Path(tempfile.gettempdir())
+    with suppress(FileNotFoundError):  # a read-only system has none
+        yield Path(tempfile.gettempdir())
 
 
 def _make_in(base: Path) -> Path:

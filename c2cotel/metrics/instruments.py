@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import time
+from array import array
 from bisect import bisect_left
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, CallbackT, Observation
 from opentelemetry.util.types import Attributes
 
-from c2cotel.metrics.slab import OVERFLOWED, encode_key
+from c2cotel.metrics.slab import OVERFLOWED, SCRATCH, SCRATCH_DOUBLES, encode_key
 from c2cotel.metrics.store import SeriesKey, Store, encode_series, series_key
 
 LOGGER = logging.getLogger(__name__)
@@ -162,7 +163,12 @@ class _Instrument:
         """
         self._store.check_process()
         with self._locating:
-            self._doubles = self._store.doubles
+            try:
+                self._doubles = self._store.doubles
+            except (OSError, MemoryError) as error:
+                self._say("%s cannot be counted: %s", error)
+                self._doubles = _nowhere()
+                return SCRATCH
             try:
                 key = series_key(attributes)
             except Exception as error:  # noqa: BLE001 - a measurement never fails a request
@@ -212,6 +218,11 @@ class _Instrument:
         if message not in self._said:
             self._said.add(message)
             LOGGER.warning(f"{message} (said once).", self.description.name, *values)  # noqa: G004 - parts
+
+
+def _nowhere() -> "array[float]":
+    """Takes what there is no memory to count in."""
+    return array("d", bytes(8 * (SCRATCH + SCRATCH_DOUBLES)))
 
 
 def _shown(value: object) -> str:

@@ -65,10 +65,11 @@ class Scraper:
         from c2cotel.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
         openmetrics = "application/openmetrics-text" in accept
+        # Not alone: a callback may hang, and other scrapes go on without it.
+        self._provider.observe()
         with self._alone():
             if self._exposition is None:
                 self._exposition = Exposition(self._prefix, self._resource)
-            self._provider.observe()
             text = self._exposition.write(
                 self._merge.read(), self._registries, openmetrics=openmetrics
             )
@@ -83,8 +84,8 @@ class Scraper:
         """
         from c2cotel.metrics.sdk import metrics_data
 
+        self._provider.observe()
         with self._alone():
-            self._provider.observe()
             directory = self._provider.store.directory
             started = directory.group.started if directory else self._started
             return metrics_data(self._merge.read(), resource, started)

@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -70,6 +71,8 @@ class Serving:
         self._process = os.getpid()
         self._reset()
         provider.store.register(self)
+        has_forked = weakref.WeakMethod(self._has_forked)
+        os.register_at_fork(after_in_parent=lambda: (method := has_forked()) and method())
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
@@ -98,26 +101,39 @@ class Serving:
 
     def start(self) -> None:
         """Start looking after it; does nothing if this process already does."""
-        with self._starting:
-            if self._thread is None and not self._stopped.is_set():
-                self._thread = threading.Thread(
-                    target=self._run, name="c2cotel-keeper", daemon=True
-                )
-                self._thread.start()
+        # Whoever has the lock is starting it. Nobody waits: where greenlets are made of threads,
+        # starting one lets another go on, which would wait for ever.
+        if self._stopped.is_set() or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="c2cotel-keeper", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError as error:  # no more threads are to be had
+            LOGGER.warning("Nobody looks after the metrics of process %d: %s", os.getpid(), error)
+        finally:
+            self._starting.release()
+
+    def _has_forked(self) -> None:
+        """A daemon's launcher ends, and the master that it leaves measures nothing."""
+        if self._process == os.getpid():
+            self.start()
 
     def lead_now(self) -> None:
         """Take the role at once if it is free: the first process, before it forks."""
-        self._tick()
+        self._take_part()
         self.start()
 
     def stop(self, timeout: float) -> None:
         """Observe and push a last time, within *timeout* seconds, and let go of the port."""
+        deadline = time.monotonic() + timeout
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(min(timeout, _TICK))
-        self._provider.shutdown()
+            # It observes a last time; a callback that hangs must leave time for the push.
+            self._thread.join(timeout / 2)
         if self._push is not None:
-            self._push.stop(timeout)
+            self._push.stop(max(0.0, deadline - time.monotonic()))
         if self.server is not None:
             self.server.stop()
             self.server = None
@@ -135,11 +151,18 @@ class Serving:
                 if repr(error) != self._failed:
                     self._failed = repr(error)
                     LOGGER.exception("Looking after the metrics failed; trying again.")
+        self._provider.shutdown()
 
     def _tick(self) -> None:
-        if time.monotonic() - self._observed > _OBSERVE_EVERY:
-            self._observed = time.monotonic()
-            self._provider.observe()
+        try:
+            self._take_part()
+        finally:
+            # Last: a callback may hang. And in any case: a fold may fail.
+            if time.monotonic() - self._observed > _OBSERVE_EVERY:
+                self._observed = time.monotonic()
+                self._provider.observe()
+
+    def _take_part(self) -> None:
         if not self._leading and self._may_lead():
             if self._directory is not None:
                 self._role = self._directory.hold("serve")

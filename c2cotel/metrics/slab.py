@@ -43,7 +43,8 @@ _RECORD = struct.Struct("=IIII")
 MEMBERS = 0xFFFFFFFF
 # Where measurements go that have no room: nobody reads it, and the hot path needs no question.
 SCRATCH = 64 // 8
-_SCRATCH_SIZE = 1024
+SCRATCH_DOUBLES = 128
+_SCRATCH_SIZE = SCRATCH_DOUBLES * 8
 
 
 class SlabFullError(OSError):

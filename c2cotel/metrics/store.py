@@ -11,6 +11,7 @@ import errno
 import logging
 import mmap
 import os
+import sys
 import threading
 import time
 import weakref
@@ -77,7 +78,7 @@ class Store:
 
     Attributes:
         on_use: Called when this process has numbers to look after: its slab has been opened, or
-            something is to be asked for them. More than once, and with the store locked.
+            something is to be asked for them. It may be called more than once.
     """
 
     def __init__(self, directory: RunDirectory | None, max_series: int = 2000) -> None:
@@ -108,12 +109,14 @@ class Store:
         return self._opened().doubles
 
     def _opened(self) -> Slab:
-        if self.slab is None:
-            with self._lock:
-                if self.slab is None:
-                    self.slab = self._open()
-                    self.on_use()
-        return self.slab
+        if (slab := self.slab) is not None:
+            return slab
+        with self._lock:
+            if (slab := self.slab) is not None:
+                return slab
+            slab = self.slab = self._open()
+        self.on_use()
+        return slab
 
     def _open(self) -> Slab:
         if self.directory is not None:
@@ -122,7 +125,8 @@ class Store:
             except OSError as error:
                 LOGGER.warning(
                     "Process %d cannot count for all to see: %s: %s. Its numbers will be missing "
-                    "from the metrics; make room there, or set C2C_RUN_DIR to another directory.",
+                    "from the metrics. Let it write there and make room, or set C2C_RUN_DIR to "
+                    "another directory.",
                     os.getpid(),
                     self.directory.path,
                     error.strerror or error,
@@ -208,6 +212,9 @@ class Store:
             self.marker[0] = 1
         if self._watched:
             self.on_use()
+        # gunicorn's workers give up root (--user) before they count, and could not open one then.
+        if "gunicorn" in sys.modules and os.geteuid() == 0:
+            self._opened()
 
 
 def series_key(attributes: Mapping[str, AttributeValue] | None) -> SeriesKey:

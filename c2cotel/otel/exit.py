@@ -12,6 +12,7 @@ have not.
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -108,7 +109,9 @@ class Exit:
 
         As with every handler in Python, a main thread within a C function comes back first.
         """
-        if (self.pipelines or self.last) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        # uwsgi handles it in C, which Python does not know of.
+        handled = "uwsgi" in sys.modules or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        if (self.pipelines or self.last) and not handled:
             # In another thread than the main one, Python refuses.
             with suppress(ValueError):
                 signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -120,8 +123,10 @@ class Exit:
             return
         # In a thread: the main one, which is interrupted here, may hold any lock. What waits for
         # one of those is left behind when the time is up.
-        _within(self.share + _GRACE, lambda _: self._shut_down())
-        _die()
+        try:
+            _within(self.share + _GRACE, lambda _: self._shut_down())
+        finally:
+            _die()
 
     def run(self) -> None:
         """Shut everything down, at the same time; whatever is late is left behind."""

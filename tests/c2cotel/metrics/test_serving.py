@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from http.client import HTTPConnection
@@ -376,7 +377,9 @@ def test_only_who_leads_pushes_and_the_last_push_is_bounded(host):
     assert events == ["start"]
     leader.stop(2.5)
     other.stop(2.5)
-    assert events == ["start", ("stop", 2.5)]
+    started, (stopped, seconds) = events
+    assert (started, stopped) == ("start", "stop")
+    assert 1 < seconds <= 2.5
     other._tick()
     assert other.leading
     other.stop(1)
@@ -417,3 +420,79 @@ def test_a_child_that_measures_nothing_is_observed_too(host, serve, eventually, 
 def test_whoever_leaves_the_port_to_us_is_told(serve, caplog):
     serving = serve(0)
     assert f"Metrics are served on port {serving.server.port}." in caplog.messages
+
+
+def test_a_daemon_that_measures_nothing_serves_when_its_launcher_has_ended(host, serve, eventually):
+    """Gunicorn --daemon: the launcher forks twice and ends, and the master only forks workers."""
+    port = free_port()
+
+    def launcher(channel):
+        serve(port)
+
+        def between():
+            def master():
+                worker = host.orphan(lambda: host.meter.create_counter("hits").add(7))
+                return os.getpid(), worker
+
+            return host.orphan(master)
+
+        channel.say(host.orphan(between))
+        channel.hear()
+
+    parent = host.fork(launcher)
+    parent.hear()
+    parent.kill()
+    eventually(lambda: b"} 7.0\n" in answers(port), 6)
+
+
+def test_without_threads_to_be_had_measuring_goes_on(host, monkeypatch, caplog):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    serving = Serving(host.provider, Scraper(host.provider, {}))
+    host.store.on_use = serving.start
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    host.meter.create_counter("hits").add(3)
+    assert host.merged()["hits"] == {(): 3.0}
+    assert "can't start new thread" in caplog.text
+    serving.stop(1)
+
+
+def test_a_callback_that_hangs_costs_neither_scrapes_nor_the_end(host, serve):
+    entered, leave = threading.Event(), threading.Event()
+
+    def hanging(_):
+        entered.set()
+        leave.wait(30)
+        return []
+
+    host.meter.create_observable_gauge("stuck", [hanging])
+    counter = host.meter.create_counter("hits")
+    port = free_port()
+    serving = serve(port)
+    counter.add(2)
+    assert entered.wait(10)
+    assert b"} 2.0\n" in answers(port)
+    begun = time.monotonic()
+    serving.stop(2)
+    assert time.monotonic() - begun < 3
+    leave.set()
+
+
+def test_a_worker_that_gives_up_root_counts(host, monkeypatch):
+    """With ``gunicorn --user`` they are forked as root, and count as somebody else."""
+    monkeypatch.setitem(sys.modules, "gunicorn", sys)
+    counter = host.meter.create_counter("hits")
+    counter.add(1)
+
+    def worker(channel):
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        for _ in range(3):
+            counter.add(1)
+        channel.say("counted")
+
+    child = host.fork(worker)
+    child.hear()
+    assert host.merged()["hits"] == {(): 4.0}

@@ -133,6 +133,8 @@ def postgres(database: str = "app", options: Mapping[str, str] | None = None) ->
             "port": str(port),
             "unix_socket_directories": str(folder),
             "fsync": "off",
+            # In the folder of the data: a server that is killed leaves nothing in /dev/shm.
+            "dynamic_shared_memory_type": "mmap",
             "max_connections": "200",
             **(options or {}),
         }

@@ -14,14 +14,14 @@ SHOWN = "https://shop.example/pay?secret=REDACTED&a=1"
 
 def insert(value):
     """An INSERT that fails, with *value* among its parameters."""
-    with sa.create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
         connection.execute(INSERT, {"value": value})
 
 
 def insert_what_is_no_value():
     """A StatementError without the driver's one, and so without a link below it."""
     table = sa.table("t", sa.column("a", sa.DateTime()))
-    with sa.create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
         connection.execute(table.insert(), {"a": f"{SECRET}\nvalue"})
 
 

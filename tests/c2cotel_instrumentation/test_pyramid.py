@@ -269,7 +269,7 @@ class TestErrors:
 
     def test_secrets_in_the_text_of_an_exception_are_not_on_the_span(self, telemetry):
         def view(_):
-            with sa.create_engine("sqlite://").connect() as connection:
+            with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
                 try:
                     connection.execute(sa.text("SELECT :value FROM nowhere"), {"value": "s3cret"})
                 except sa.exc.SQLAlchemyError as error:

@@ -258,7 +258,7 @@ def test_a_default_that_asks_the_database_is_a_statement(telemetry):
         sa.MetaData(),
         sa.Column("id", sa.Integer, default=sa.select(sa.literal(7).label("x")).scalar_subquery()),
     )
-    engine = sa.create_engine("sqlite://")
+    engine = sa.create_engine("sqlite://", poolclass=sa.NullPool)
     with engine.connect() as connection:
         with_default.create(connection)
         connection.execute(with_default.insert())

@@ -11,7 +11,7 @@ UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has; everything else comes as a wheel.
-SERVERS := prometheus
+SERVERS := prometheus chromium
 
 .PHONY: help
 help: ## Show this list

@@ -343,8 +343,9 @@ def _text(raw: Any) -> str:
     return str(raw)
 
 
-def _secret(_: Key, raw: Any) -> Secret:
-    return raw if isinstance(raw, Secret) else Secret(_text(raw))
+def _secret(key: Key, raw: Any) -> Secret:
+    text = raw.reveal() if isinstance(raw, Secret) else _text(raw)
+    return Secret((key.meta.extra or {}).get("read", str)(text))
 
 
 def _boolean(_: Key, raw: Any) -> bool:

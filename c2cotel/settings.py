@@ -39,14 +39,18 @@ __all__ = [
 
 GaugeRule: TypeAlias = Literal["pid", "sum", "min", "max", "last"]
 Level: TypeAlias = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"]
+# What a key of cookies has at the least, in characters.
+SHORTEST_KEY = 16
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
 
 def _path(text: str) -> str:
-    if re.search(r"[\s?#{}*]", text):
+    if text and not text.startswith("/"):
+        raise ValueError("does not begin with a slash")
+    steps = [step for step in text.split("/") if step]
+    if re.search(r"[^!-~]|[?#%{}*:;\\\\]", text) or any(step in (".", "..") for step in steps):
         raise ValueError("not a path")
-    path = "/".join(filter(None, text.split("/")))
-    return f"/{path}" if path else ""
+    return "".join(f"/{step}" for step in steps)
 
 
 def _header(text: str) -> str:
@@ -64,6 +68,36 @@ def _metric_prefix(text: str) -> str:
 def _url(text: str) -> str:
     if not re.match(r"(?i)https?://[^\s/?#]", text):
         raise ValueError("not an http or https URL")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not re.match(r"(rediss?://[^\s/?#]|unix://)", text):
+        raise ValueError("not a redis, rediss or unix URL")
+    return text
+
+
+def _host_and_port(text: str) -> str:
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@]+):[0-9]{1,5}", text):
+        raise ValueError("not a host and its port")
+    return text
+
+
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", text):
+        raise ValueError("not an owner and a repository")
+    return text
+
+
+def _cookie(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+        raise ValueError("not the name of a cookie")
+    return text
+
+
+def _long(text: str) -> str:
+    if len(text) < SHORTEST_KEY:
+        raise ValueError(f"shorter than {SHORTEST_KEY} characters")
     return text
 
 
@@ -131,6 +165,21 @@ class Prometheus(Section, frozen=True, kw_only=True):
             extra={"ini": "c2c.prometheus.view_enabled", "telemetry": False},
         ),
     ] = False
+    packages: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Packages whose versions are attributes of `c2c.build_info`.",
+            extra={"ini": None},
+        ),
+    ] = ("c2cotel", "pyramid", "gunicorn", "SQLAlchemy")
+    application_package: Annotated[
+        str | None,
+        Meta(
+            description="Package whose version is the attribute `application` of `c2c.build_info`.",
+            examples=["myapp"],
+            extra={"ini": None},
+        ),
+    ] = None
 
 
 class Metrics(Section, frozen=True, kw_only=True):
@@ -412,6 +461,215 @@ class Instrumentation(Section, frozen=True, kw_only=True):
     ] = ()
 
 
+class GitHub(Section, frozen=True, kw_only=True):
+    """Login by GitHub, see :mod:`c2cotel.auth`."""
+
+    repository: Annotated[
+        str | None,
+        Meta(
+            description="Repository on which a user of GitHub needs a right to log in; "
+            "with it, all four of repository, client id, client secret and secret are required.",
+            examples=["camptocamp/c2cotel"],
+            extra={"ini": "c2c.auth.github.repository", "read": _repository},
+        ),
+    ] = None
+    access_type: Annotated[
+        Literal["pull", "push", "admin"],
+        Meta(
+            description="Right that changing something needs; "
+            "who has it, or `pull`, may look at everything.",
+            extra={
+                "env": ("C2C_AUTH_GITHUB_ACCESS_TYPE", "C2C_AUTH_GITHUB_REPOSITORY_ACCESS_TYPE"),
+                "ini": "c2c.auth.github.access_type",
+            },
+        ),
+    ] = "push"
+    client_id: Annotated[
+        str | None,
+        Meta(
+            description="Id of the OAuth application on GitHub.",
+            extra={"ini": "c2c.auth.github.client_id"},
+        ),
+    ] = None
+    client_secret: Annotated[
+        Secret | None,
+        Meta(
+            description="Secret of the OAuth application on GitHub; never shown.",
+            extra={"ini": "c2c.auth.github.client_secret"},
+        ),
+    ] = None
+    scope: Annotated[
+        str,
+        Meta(
+            description="Scope that is asked of GitHub.",
+            extra={"ini": "c2c.auth.github.scope"},
+        ),
+    ] = "repo"
+    secret: Annotated[
+        Secret | None,
+        Meta(
+            description="Text that the key of the session cookie is made of, "
+            f"{SHORTEST_KEY} characters or more; with `C2C_SECRET` that one is used when unset.",
+            extra={
+                "env": ("C2C_AUTH_GITHUB_SECRET", "C2C_AUTH_SECRET"),
+                "ini": "c2c.auth.github.auth.secret",
+                "read": _long,
+            },
+        ),
+    ] = None
+    previous_secret: Annotated[
+        Secret | None,
+        Meta(
+            description="What it was before: cookies made with it are still read.",
+            extra={
+                "env": ("C2C_AUTH_GITHUB_PREVIOUS_SECRET", "C2C_AUTH_PREVIOUS_SECRET"),
+                "ini": "c2c.auth.github.auth.previous_secret",
+            },
+        ),
+    ] = None
+    cookie: Annotated[
+        str,
+        Meta(
+            description="Name of the session cookie.",
+            extra={
+                "env": ("C2C_AUTH_GITHUB_COOKIE", "C2C_AUTH_COOKIE"),
+                "ini": "c2c.auth.github.auth.cookie",
+                "read": _cookie,
+            },
+        ),
+    ] = "c2c-auth-jwt"
+    auth_url: Annotated[
+        str,
+        Meta(
+            description="Page where a user of GitHub agrees.",
+            extra={"ini": "c2c.auth.github.auth_url", "read": _url},
+        ),
+    ] = "https://github.com/login/oauth/authorize"
+    token_url: Annotated[
+        str,
+        Meta(
+            description="Where GitHub changes a code for a token.",
+            extra={"ini": "c2c.auth.github.token_url", "read": _url},
+        ),
+    ] = "https://github.com/login/oauth/access_token"  # noqa: S105 - an address
+    user_url: Annotated[
+        str,
+        Meta(
+            description="Where GitHub tells who a token belongs to.",
+            extra={"ini": "c2c.auth.github.user_url", "read": _url},
+        ),
+    ] = "https://api.github.com/user"
+    repo_url: Annotated[
+        str,
+        Meta(
+            description="Where GitHub tells the rights on a repository, which is added to it.",
+            extra={"ini": "c2c.auth.github.repo_url", "read": _url},
+        ),
+    ] = "https://api.github.com/repos"
+    proxy_url: Annotated[
+        str | None,
+        Meta(
+            description="Page that redirects to its parameter `came_from`: where GitHub sends "
+            "the user back to, for applications that share one OAuth application.",
+            extra={"ini": "c2c.auth.github.auth.proxy_url", "read": _url},
+        ),
+    ] = None
+    cache_ttl: Annotated[
+        float,
+        Meta(
+            description="Seconds that a right on the repository is believed before it is asked "
+            "for again.",
+            ge=0,
+            le=86400,
+            examples=[300],
+            extra={"ini": "c2c.auth.github.cache_ttl"},
+        ),
+    ] = 300.0
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who may see and change things, see :mod:`c2cotel.auth`."""
+
+    github: GitHub = GitHub()
+    lifetime: Annotated[
+        int,
+        Meta(
+            description="Seconds after which somebody who has logged in must do so again.",
+            ge=60,
+            le=31_536_000,
+            examples=[604800],
+        ),
+    ] = 604_800
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """The Redis through which the processes of several hosts agree, see :mod:`c2cotel.redis`."""
+
+    url: Annotated[
+        str | None,
+        Meta(
+            description="URL of a single Redis.",
+            examples=["redis://redis:6379/0"],
+            extra={"read": _redis_url},
+        ),
+    ] = None
+    options: Annotated[
+        Mapping[str, str],
+        Meta(
+            description="Options of the connections, `name=value,name=value`, "
+            "each value as YAML writes it.",
+            examples=["socket_timeout=2,ssl_cert_reqs=none"],
+        ),
+    ] = msgspec.field(default_factory=dict)
+    sentinels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Redis Sentinels, `host:port,host:port`; they win over the URL.",
+            examples=["sentinel-1:26379,sentinel-2:26379"],
+            extra={"read": _host_and_port},
+        ),
+    ] = ()
+    servicename: Annotated[
+        str,
+        Meta(description="Name of the service that the Sentinels watch."),
+    ] = "mymaster"
+    db: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)] | None,
+        Meta(description="Number of the database, with Sentinels.", examples=[0]),
+    ] = None
+    pubsub_retry_delay: Annotated[
+        float,
+        Meta(
+            description="Seconds between two attempts to reach a Redis that is away.",
+            gt=0,
+            le=3600,
+            examples=[0.5],
+        ),
+    ] = 0.5
+    pubsub_get_message_timeout: Annotated[
+        float,
+        Meta(
+            description="Seconds that the listener waits for a message before it looks around.",
+            gt=0,
+            le=60,
+            examples=[1],
+        ),
+    ] = 1.0
+
+
+class Broadcast(Section, frozen=True, kw_only=True):
+    """Questions to all processes, see :mod:`c2cotel.broadcast`."""
+
+    prefix: Annotated[
+        str,
+        Meta(
+            description="Text put before the name of every channel and key in Redis; "
+            "another one for each service that shares a Redis.",
+            examples=["myapp_"],
+        ),
+    ] = "broadcast_api_"
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All settings; each section has its defaults, so ``Settings()`` is an empty environment's."""
 
@@ -423,6 +681,27 @@ class Settings(Section, frozen=True, kw_only=True):
             extra={"read": _path},
         ),
     ] = "/c2c"
+    secret: Annotated[
+        Secret | None,
+        Meta(
+            description="Secret that opens the protected views, as parameter `secret`, header "
+            "`X-API-Key` or `Authorization: Bearer`; it wins over GitHub. Never shown.",
+        ),
+    ] = None
+    use_session: Annotated[
+        bool,
+        Meta(
+            description="Keep the state of a login by GitHub in the application's "
+            "`request.session`, not in a cookie of its own.",
+        ),
+    ] = False
+    log_view_enabled: Annotated[
+        bool,
+        Meta(description="Serve `{base_path}/logging/level`, to see and change log levels."),
+    ] = False
+    auth: Auth = Auth()
+    redis: Redis = Redis()
+    broadcast: Broadcast = Broadcast()
     request_id: RequestId = RequestId()
     prometheus: Prometheus = Prometheus()
     metrics: Metrics = Metrics()
@@ -514,5 +793,10 @@ def _showable(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_showable(item) for item in value]
     if isinstance(value, Mapping):
-        return {_showable(name): _showable(item) for name, item in value.items()}
+        return {_showable(name): _item(name, item) for name, item in value.items()}
     return value
+
+
+def _item(name: str, value: Any) -> Any:
+    """The value of *name* in a mapping: options of Redis may be its password."""
+    return MASK if re.search("(?i)passw|secret|token", name) else _showable(value)

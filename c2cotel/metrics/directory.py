@@ -14,12 +14,15 @@ alive in there.
 ``group.json``       identity and start time of this run of the service
 ``*.slab``           one process's numbers each, see :mod:`c2cotel.metrics.slab`
 ``folded.slab``      the numbers of the processes that have ended
+``*.sock``           where one process each hears broadcasts, see :mod:`c2cotel.broadcast`
+``agreed.json``      the values that all processes agree on, and ``changes.jsonl`` their history
 ===================  =================================================================
 
 An ``flock`` belongs to the open file description, which ``fork`` shares: a child must close
 what it inherited, or its dead parent would look alive. :meth:`RunDirectory.renew` does.
 """
 
+import atexit
 import errno
 import fcntl
 import json
@@ -36,6 +39,7 @@ import weakref
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from c2cotel.metrics import lineage
@@ -53,7 +57,8 @@ _JOIN_TIMEOUT = 2.0
 # Seconds a fork waits for another thread that is about to take or release a lock.
 _FREEZE_TIMEOUT = 1.0
 _OWN = re.compile(
-    r"(group\.json|folded\.slab)(\.\d+\.tmp)?|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
+    r"(group\.json|folded\.slab|agreed\.json|changes\.jsonl)(\.\d+\.tmp)?"
+    r"|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp|\d+-\d+\.sock"
 )
 
 
@@ -96,7 +101,8 @@ class RunDirectory:
         self._held: set[int] = set()
         # A child closes what is in _held: no other thread forks while that is not the truth.
         self._changing = threading.RLock()
-        at_fork(self._freeze, self._thaw, self._let_go)
+        self._process = os.getpid()
+        at_fork(self._freeze, self._thaw, self._after_fork)
         with self._alone():
             self._presence = self._open("presence")
             alone = lock(self._presence, fcntl.LOCK_EX)
@@ -139,6 +145,17 @@ class RunDirectory:
         with suppress(RuntimeError):  # it was not to be had in time
             self._changing.release()
 
+    def _after_fork(self) -> None:
+        try:
+            self.renew()
+        except OSError as error:
+            LOGGER.warning("Process %d cannot join %s: %s", os.getpid(), self.path, error)
+
+    def check_process(self) -> None:
+        """Where at-fork hooks do not run: renew if this process was forked meanwhile."""
+        if self._process != os.getpid():
+            self._after_fork()
+
     def _let_go(self) -> None:
         self._changing = threading.RLock()
         while self._held:
@@ -150,15 +167,17 @@ class RunDirectory:
         Raises:
             OSError: the directory has gone, or no descriptor is left.
         """
+        self._process = os.getpid()
         self._let_go()
         inherited, self._presence = self._presence, None
+        if inherited is None:
+            return
         try:
             self._presence = self._open("presence")
             lock(self._presence, fcntl.LOCK_SH)
         finally:
             # Only now: without a moment in which nobody is present.
-            if inherited is not None:
-                os.close(inherited)
+            os.close(inherited)
 
     def hold(self, name: str) -> int | None:
         """Take the lock file *name* without waiting; gives what :meth:`release` wants, or ``None``.
@@ -179,6 +198,11 @@ class RunDirectory:
             if held in self._held:
                 self._held.discard(held)
                 os.close(held)
+
+    @property
+    def left(self) -> bool:
+        """Whether this process has let go of it."""
+        return self._presence is None
 
     def leave(self) -> None:
         """Let go; the last process to leave removes a directory that was made for this run."""
@@ -216,6 +240,33 @@ def join(environ: MutableMapping[str, str]) -> RunDirectory:
         environ[VARIABLE] = str(joined.path)
         return joined
     raise RunDirectoryError("no directory for shared metrics: " + "; ".join(refused))
+
+
+def shared(environ: MutableMapping[str, str] = os.environ) -> RunDirectory:
+    """The directory that this process has joined; the first to ask has it joined.
+
+    It is left when the process ends.
+
+    Raises:
+        RunDirectoryError: none can be joined, as with :func:`join`; the next call tries again.
+    """
+    process = _process()
+    known, named = process.directory, environ.get(VARIABLE)
+    if known is None or known.left or (named and Path(named).absolute() != known.path):
+        known = process.directory = join(environ)
+        atexit.register(known.leave)
+    return known
+
+
+class _Process:
+    """What this process has joined."""
+
+    directory: RunDirectory | None = None
+
+
+@cache
+def _process() -> _Process:
+    return _Process()
 
 
 def _join(path: Path, *, temporary: bool) -> RunDirectory:

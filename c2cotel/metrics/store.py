@@ -201,10 +201,7 @@ class Store:
             self._descriptions = {}
             self._full_until = 0.0
             if self.directory is not None:
-                try:
-                    self.directory.renew()
-                except OSError as error:
-                    LOGGER.warning("Process %d cannot join: %s", os.getpid(), error)
+                self.directory.check_process()
             for instrument in tuple(self._instruments):
                 instrument.forget()
             if inherited is not None:

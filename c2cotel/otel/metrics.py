@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 
 from opentelemetry import metrics
 
-from c2cotel.metrics.directory import RunDirectory, RunDirectoryError, join
+from c2cotel.metrics.directory import RunDirectory, RunDirectoryError, shared
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.metrics.serving import Address, Push, Serving
@@ -59,7 +59,7 @@ def set_up_metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> P
 
 def _join(environ: MutableMapping[str, str]) -> RunDirectory | None:
     try:
-        return join(environ)
+        return shared(environ)
     except RunDirectoryError as error:
         complain(f"metrics of this process only, a scrape shows no others: {error}")
         return None

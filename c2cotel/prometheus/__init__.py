@@ -55,10 +55,13 @@ def includeme(config: "Configurator") -> None:
     """Serve ``{base_path}/metrics``, if ``C2C_PROMETHEUS_VIEW_ENABLED``."""
     from c2cotel.prometheus import views
     from c2cotel.pyramid import settings_of
+    from c2cotel.pyramid.access import Access
 
-    settings = settings_of(config)
-    if settings.prometheus.view_enabled:
-        config.add_route(
-            "c2c_metrics", f"{settings.base_path}/metrics", request_method=("GET", "HEAD")
+    if settings_of(config).prometheus.view_enabled:
+        config.add_c2c_view(
+            "metrics",
+            views.metrics,
+            access=Access.PUBLIC,
+            title="Metrics",
+            description="What Prometheus scrapes: all processes together.",
         )
-        config.add_view(views.metrics, route_name="c2c_metrics", http_cache=0)

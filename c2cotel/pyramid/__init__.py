@@ -6,31 +6,19 @@ from importlib.metadata import entry_points
 
 from pyramid.config import Configurator
 
-from c2cotel.settings import Loaded, Settings, load
+from c2cotel.pyramid.settings import settings_of
+from c2cotel.pyramid.views import add_c2c_view
+
+__all__ = ["FEATURES", "includeme", "settings_of"]
 
 LOGGER = logging.getLogger(__name__)
 
+# In this order: the broadcast begins to listen when everybody has subscribed.
 FEATURES = (
+    "c2cotel.pyramid.pages",
     "c2cotel.request_tracking",
     "c2cotel.prometheus",
 )
-
-
-def settings_of(config: Configurator) -> Settings:
-    """The settings of this application: environment, then its ini, then defaults; read once.
-
-    Raises:
-        SettingsError: a setting that is not telemetry's is wrong. One of telemetry's stops no
-            application: it has been said on stderr, and that piece is off.
-    """
-    loaded: Loaded | None = getattr(config.registry, "c2c_settings", None)
-    if loaded is None:
-        loaded = load(ini=config.registry.settings)
-        loaded.raise_for_application()
-        for warning in loaded.warnings:
-            LOGGER.warning("%s", warning)
-        config.registry.c2c_settings = loaded
-    return loaded.settings
 
 
 def includeme(config: Configurator) -> None:
@@ -48,6 +36,7 @@ def includeme(config: Configurator) -> None:
     if unknown:
         LOGGER.error("%s", unknown)
     settings_of(config)
+    config.add_directive("add_c2c_view", add_c2c_view)
     for feature in FEATURES:
         config.include(feature)
 

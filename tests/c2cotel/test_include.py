@@ -64,7 +64,7 @@ def test_all_that_is_said_meanwhile_can_be_formatted_with_the_request_id(include
         "WARNING [] opentelemetry.sdk._configuration",
         "WARNING [] c2cotel.metrics.serving",
         "ERROR [] c2cotel.pyramid",
-        "WARNING [] c2cotel.pyramid",
+        "WARNING [] c2cotel.pyramid.settings",
     }
 
 

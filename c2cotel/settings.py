@@ -477,7 +477,7 @@ class GitHub(Section, frozen=True, kw_only=True):
         Literal["pull", "push", "admin"],
         Meta(
             description="Right that changing something needs; "
-            "who has it, or `pull`, may look at everything.",
+            "who has it, or `pull` on a private repository, may look at everything.",
             extra={
                 "env": ("C2C_AUTH_GITHUB_ACCESS_TYPE", "C2C_AUTH_GITHUB_REPOSITORY_ACCESS_TYPE"),
                 "ini": "c2c.auth.github.access_type",
@@ -524,6 +524,7 @@ class GitHub(Section, frozen=True, kw_only=True):
             extra={
                 "env": ("C2C_AUTH_GITHUB_PREVIOUS_SECRET", "C2C_AUTH_PREVIOUS_SECRET"),
                 "ini": "c2c.auth.github.auth.previous_secret",
+                "read": _long,
             },
         ),
     ] = None
@@ -594,7 +595,7 @@ class Auth(Section, frozen=True, kw_only=True):
     lifetime: Annotated[
         int,
         Meta(
-            description="Seconds after which somebody who has logged in must do so again.",
+            description="Seconds without a visit after which somebody has to log in again.",
             ge=60,
             le=31_536_000,
             examples=[604800],

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from c2cotel.cli.settings import _ini, _print_table
-from c2cotel.settings import Loaded, load, rows
+from c2cotel.settings import Loaded, Settings, load, rows
 
 if TYPE_CHECKING:
     from c2cotel.otel.checks import Check
@@ -66,6 +67,30 @@ def _checks(loaded: Loaded, environ: Mapping[str, str]) -> "Iterator[Check]":
     yield from network.check_endpoints(loaded.settings)
     yield from network.check_port(loaded.settings)
     yield from network.check_run_directory(environ, loaded.settings)
+    yield from network.check_redis(loaded.settings)
+    yield from _check_access(loaded.settings)
+
+
+def _check_access(settings: Settings) -> "Iterator[Check]":
+    """Whether anybody can log in."""
+    from c2cotel.otel.checks import Check
+
+    with warnings.catch_warnings():
+        # Pyramid's own, about setuptools: not what is asked for here.
+        warnings.simplefilter("ignore")
+        from c2cotel.auth.core import AuthenticationType, authentication_type, missing_for_github
+
+    title = "access"
+    remedy = "Set C2C_SECRET, or the four C2C_AUTH_GITHUB_ variables of the README."
+    match authentication_type(settings):
+        case AuthenticationType.SECRET:
+            yield Check(title, "ok", "by C2C_SECRET")
+        case AuthenticationType.GITHUB:
+            yield Check(title, "ok", f"by rights on {settings.auth.github.repository} at GitHub")
+        case _ if lacking := missing_for_github(settings):
+            yield Check(title, "FAIL", lacking, remedy)
+        case _:
+            yield Check(title, "ok", "nobody: the protected views answer 403")
 
 
 @contextmanager

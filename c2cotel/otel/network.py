@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from c2cotel import redis
 from c2cotel.otel.checks import Check, State
 from c2cotel.otel.exporters import Signal, find_exporter, make_exporter
 from c2cotel.otel.telemetry import exporter_names
-from c2cotel.settings import Settings, without_password
+from c2cotel.settings import Settings, SettingsError, without_password
 
 Found: TypeAlias = tuple[State, str, str]
 """State, text and remedy of a check."""
@@ -141,6 +142,29 @@ def _who_serves(host: str, port: int, variable: str) -> Found:
     if told and (answer.getheader("Server") or "").startswith("c2cotel"):
         return "ok", "served by c2cotel already", ""
     return "FAIL", "taken by another program", f"Stop it, or change {variable}."
+
+
+def check_redis(settings: Settings) -> Iterator[Check]:
+    """Whether the processes of several hosts can agree."""
+    title = "Redis"
+    try:
+        connections = redis.connect(settings.redis)
+    except SettingsError as error:
+        yield Check(title, "FAIL", str(error))
+        return
+    if connections is None:
+        yield Check(title, "ok", "not configured: broadcasts reach the processes of one host")
+        return
+    try:
+        connections.primary.ping()
+    except Exception as error:  # noqa: BLE001 - whatever the server or the library answers is told
+        text = f"{connections.description}: {without_password(str(error)) or type(error).__name__}"
+        remedy = "Start it, or let it be reached: until then hosts do not hear of each other."
+        yield Check(title, "FAIL", text, remedy)
+    else:
+        yield Check(title, "ok", f"{connections.description} answers")
+    finally:
+        connections.close()
 
 
 def check_run_directory(environ: Mapping[str, str], settings: Settings) -> Iterator[Check]:

@@ -6,7 +6,6 @@ process for spans and logs; the merged metrics have the id of the group instead.
 Source: https://opentelemetry.io/docs/specs/semconv/resource/.
 """
 
-import json
 import os
 import platform
 import socket
@@ -16,6 +15,7 @@ from typing import Any
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from c2cotel import versions_file
 from c2cotel.settings import Settings
 
 _PER_PROCESS = frozenset({"process.pid", "service.instance.id"})
@@ -72,9 +72,8 @@ def service_version(settings: Settings) -> str | None:
     if settings.service.git_hash:
         return settings.service.git_hash
     try:
-        main = json.loads(Path(settings.service.versions_file).read_bytes())["main"]
-        version: str | None = main.get("git_tag") or main.get("git_hash")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # No such file is the usual case; a malformed one is the versions view's to complain about.
+        versions = versions_file.read(Path(settings.service.versions_file))
+    except versions_file.VersionsError:
+        # The versions view says what is wrong with it.
         return None
-    return version
+    return (versions.git_tag or versions.git_hash) if versions else None

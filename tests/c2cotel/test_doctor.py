@@ -14,6 +14,7 @@ from c2cotel.metrics.server import MetricsServer
 from c2cotel.otel import checks, network
 from c2cotel.otel.checks import Check
 from c2cotel.settings import load
+from c2cotel_acceptance.servers import valkey
 from c2cotel_acceptance.telemetry import HangingCollector, OtlpReceiver
 
 
@@ -280,3 +281,33 @@ def test_a_full_directory_is_told(tmp_path):
     settings = load({"C2C_RUN_DIR": f"{tmp_path}/a/b"}).settings
     assert [check.state for check in network.check_run_directory({}, settings)] == ["ok"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_redis_is_asked_without_telling_its_password():
+    with valkey() as server:
+        where = server.url.removeprefix("redis://")
+        status, lines, output = doctor(C2C_REDIS_URL=f"redis://:sesame@{where}")
+        # It has no password, and refuses one.
+        assert (status, "sesame" in output) == (1, False)
+        assert lines["Redis"][0].startswith("FAIL: redis://")
+        assert doctor(C2C_REDIS_URL=server.url)[:1] == (0,)
+    _, lines, _ = doctor(C2C_REDIS_URL=server.url)
+    assert lines["Redis"][0].startswith(f"FAIL: {server.url}: ")
+    assert lines["Redis"][0].endswith("until then hosts do not hear of each other.")
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "ok: nobody: the protected views answer 403"),
+        ({"C2C_SECRET": "sesame"}, "ok: by C2C_SECRET"),
+        (
+            {"C2C_AUTH_GITHUB_REPOSITORY": "a/b"},
+            "FAIL: The login by GitHub lacks C2C_AUTH_GITHUB_CLIENT_ID",
+        ),
+    ],
+)
+def test_whether_anybody_can_log_in_is_told(environ, told):
+    _, lines, output = doctor(**environ)
+    assert lines["access"][0].startswith(told)
+    assert "sesame" not in output

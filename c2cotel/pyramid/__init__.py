@@ -16,8 +16,13 @@ LOGGER = logging.getLogger(__name__)
 # In this order: the broadcast begins to listen when everybody has subscribed.
 FEATURES = (
     "c2cotel.pyramid.pages",
+    "c2cotel.auth",
     "c2cotel.request_tracking",
     "c2cotel.prometheus",
+    "c2cotel.versions",
+    "c2cotel.logging_level",
+    "c2cotel.index",
+    "c2cotel.broadcast",
 )
 
 

@@ -79,7 +79,7 @@ class Nobody:
 
         if access > Access.PUBLIC:
             raise HTTPForbidden("Missing or invalid secret (parameter, X-API-Key header or cookie)")
-        return Actor("", request.client_addr or "")
+        return Actor("", request.remote_addr or "")
 
     def identity(self, request: Request) -> None:
         return None

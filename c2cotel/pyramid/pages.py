@@ -15,6 +15,7 @@ from pyramid.httpexceptions import HTTPNotFound
 from pyramid.request import Request
 from pyramid.response import Response
 
+from c2cotel import otel
 from c2cotel.pyramid.access import Access
 from c2cotel.pyramid.settings import settings_of
 
@@ -39,7 +40,7 @@ def render(request: Request, template: str, *, status: str = "200 OK", **context
     It extends ``c2cotel.pyramid:templates/layout.jinja2`` (blocks ``title`` and ``content``), and
     has besides its *context*: ``request``; ``url(route, **query)``, the address of a route;
     ``csrf_token`` and ``identity`` of who is logged in, or None; ``static(name)``; ``console``, the
-    address of the console, or None where there is none.
+    address of the console, or None where there is none; ``service``, its name; ``logout``.
     """
     from c2cotel.pyramid.views import authority_of
 
@@ -51,19 +52,17 @@ def render(request: Request, template: str, *, status: str = "200 OK", **context
             request=request,
             url=_urls(request),
             static=_statics(request),
-            console=_console(request),
+            console=address(request, "c2c_index"),
+            service=service_name(request),
+            logout=_logout(request),
             identity=authority.identity(request),
             csrf_token=authority.csrf_token(request),
             **context,
         )
     )
-    return Response(
-        text,
-        status=status,
-        content_type="text/html",
-        charset="UTF-8",
-        headers={"Content-Security-Policy": _POLICY},
-    )
+    response = Response(text, status=status, content_type="text/html", charset="UTF-8")
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
 
 
 def error_page(request: Request, status: str, message: str) -> Response:
@@ -106,12 +105,28 @@ def _urls(request: Request) -> Callable[..., str]:
     return url
 
 
-def _console(request: Request) -> str | None:
+def address(request: Request, route: str, **query: str) -> str | None:
+    """The path of *route*; None if there is none, or none without more being known."""
     try:
-        path: str = request.route_path("c2c_index")
+        path: str = request.route_path(route, _query=query or None)
     except KeyError:
         return None
     return path
+
+
+def service_name(request: Request) -> str:
+    """What the service is called in its telemetry, else the application's package."""
+    name = otel.set_up().told("service.name") or ""
+    # https://opentelemetry.io/docs/specs/semconv/resource/service/: what the SDK says of none.
+    package: str = request.registry.package_name
+    return package if not name or name.startswith("unknown_service") else name
+
+
+def _logout(request: Request) -> dict[str, str | None]:
+    """How somebody leaves: by a link where GitHub let him in, else by a form."""
+    console = address(request, "c2c_index")
+    link = address(request, "c2c_github_logout", **({"came_from": console} if console else {}))
+    return {"link": link, "form": None if link else console}
 
 
 def _statics(request: Request) -> Callable[[str], str]:

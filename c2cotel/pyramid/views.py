@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, TypeAlias
 
 import msgspec
@@ -94,7 +95,7 @@ def add_c2c_view(  # noqa: PLR0913 - a directive: all but the first two by keywo
         verbs=("GET", "HEAD") if changes is None else ("GET", "HEAD", "POST"),
         root=f"{below}{base_path}",
     )
-    config.add_route(route, f"{base_path}/{path}" if path else base_path)
+    config.add_route(route, f"{base_path}/{path.lstrip('/')}" if path else base_path)
     # The application's own permission and CSRF defaults are not for these: they have theirs.
     config.add_view(
         guard.answer, route_name=route, permission=NO_PERMISSION_REQUIRED, require_csrf=False
@@ -149,7 +150,7 @@ class _Guard:
         changing = self.changes is not None and self.changes(request)
         wanted = Access.CHANGE if changing else self.access
         if wanted is Access.PUBLIC:
-            return Actor("", request.client_addr or "")
+            return Actor("", request.remote_addr or "")
         authority = authority_of(request)
         actor = authority.authorise(request, wanted)
         if changing and request.method == "HEAD":
@@ -226,4 +227,8 @@ def _protect(response: Response) -> None:
         response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Security-Policy", _NOTHING_ALLOWED)
     if "Cache-Control" not in response.headers:
-        response.cache_expires(0)
+        # What webob's cache_expires(0) says, which warns from Python 3.12 on.
+        now = formatdate(usegmt=True)
+        response.headers["Cache-Control"] = "max-age=0, must-revalidate, no-cache, no-store"
+        response.headers["Expires"] = response.headers["Last-Modified"] = now
+        response.headers["Pragma"] = "no-cache"

@@ -58,7 +58,8 @@ _JOIN_TIMEOUT = 2.0
 _FREEZE_TIMEOUT = 1.0
 _OWN = re.compile(
     r"(group\.json|folded\.slab|agreed\.json|changes\.jsonl)(\.\d+\.tmp)?"
-    r"|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp|\d+-\d+\.sock"
+    r"|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
+    r"|\d+-\d+\.[0-9a-f]{16}\.sock(\.tmp)?"
 )
 
 

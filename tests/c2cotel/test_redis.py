@@ -37,7 +37,7 @@ def test_timeouts_are_short_and_nothing_is_tried_twice():
     assert options["health_check_interval"] == 30
     assert options["db"] == 2
     assert options["decode_responses"] is True
-    assert options["retry"].get_retries() == 0
+    assert options["retry"]._retries == 0
 
 
 def test_options_are_read_as_yaml():
@@ -60,7 +60,7 @@ def test_options_are_read_as_yaml():
         "username": "no",
         "client_name": "quoted",
     }
-    assert options["retry"].get_retries() == 1
+    assert options["retry"]._retries == 1
 
 
 def test_tls_options_go_with_a_rediss_url():
@@ -129,7 +129,7 @@ def test_sentinels_win_over_the_url_and_have_options_of_their_own():
         ("one", 26379, "b", 0.5),
         ("::1", 26380, "b", 0.5),
     ]
-    assert watchers[0]["retry"].get_retries() == 0
+    assert watchers[0]["retry"]._retries == 0
 
 
 def test_the_clients_work(server):

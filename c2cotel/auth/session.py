@@ -45,6 +45,11 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         return f"Login({self.came_from!r})"
 
 
+# Made now: msgspec can crash where several threads are the first to read a type.
+_SESSION = msgspec.json.Decoder(Session)
+_LOGIN = msgspec.json.Decoder(Login)
+
+
 class Sessions:
     """Makes sessions of one application and one *mode*, and reads them."""
 
@@ -82,7 +87,7 @@ class Sessions:
 
     def read(self, text: str) -> Session | None:
         """Whose cookie it is; None for every cookie that is not a valid one of ours."""
-        session = _opened(self._seal, text, Session)
+        session = _opened(self._seal, text, _SESSION)
         if session is None or session.version != VERSION or session.mode != self._mode:
             return None
         # A lifetime that is set shorter ends the sessions of before too.
@@ -102,7 +107,7 @@ class Sessions:
         return self._login_seal.close(msgspec.json.encode(login))
 
     def read_login(self, text: str) -> Login | None:
-        login = _opened(self._login_seal, text, Login)
+        login = _opened(self._login_seal, text, _LOGIN)
         return login if login is not None and self._clock() < login.expires else None
 
     def _session(self, login: str, name: str, url: str, token: str, csrf: str) -> Session:
@@ -119,11 +124,11 @@ class Sessions:
         )
 
 
-def _opened(box: sealing.Seal, text: str, kind: type[T]) -> T | None:
+def _opened(box: sealing.Seal, text: str, decoder: msgspec.json.Decoder[T]) -> T | None:
     data = box.open(text)
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder.decode(data)
     except (msgspec.MsgspecError, ValueError):
         return None

@@ -125,7 +125,10 @@ def decorator(
 
 def cleanup() -> None:
     """Stop listening and forget everything, as if nothing had been subscribed. For tests."""
+    from c2cotel.broadcast.agreement import agreement
+
     broadcaster().stop()
+    agreement.cache_clear()
 
 
 def includeme(config: "Configurator | None" = None) -> None:

@@ -109,7 +109,8 @@ return 1
 class AgreedRedis:
     """The keys under *prefix*.
 
-    Every method raises :class:`OSError` when Redis is away, refuses, or is too slow.
+    Every method raises :class:`OSError` when Redis refuses; when it is away or too slow, that is a
+    :class:`ConnectionError`.
     """
 
     def __init__(self, connections: Connections, prefix: str, complaints: Complaints) -> None:
@@ -165,12 +166,14 @@ class AgreedRedis:
         return self._command("EVAL", _COMMON + script, len(keys), *keys, *arguments)
 
     def _command(self, *words: str | bytes | float) -> Any:
-        from redis import RedisError
+        import redis
 
         try:
             # Bytes: one text that is not UTF-8 must not keep out the others.
             return self._client.execute_command(*words, NEVER_DECODE=True)
-        except RedisError as error:
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
+        except redis.RedisError as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
 
     def _each(self, what: str, entries: Iterable[Any], parse: Any) -> Iterator[Any]:

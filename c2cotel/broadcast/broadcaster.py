@@ -187,6 +187,11 @@ class Broadcaster:
         """Whether Redis answered the last time; ``None`` if none is configured."""
         return self._link.reachable if self._link is not None else None
 
+    def redis_failed(self, error: BaseException) -> None:
+        """Somebody else has found that Redis is away: nobody here need wait for it again."""
+        if self._link is not None:
+            self._link.is_away(error)
+
     def on_start(self, callback: Callable[[], None]) -> None:
         """Call *callback* in each process that listens, once others can reach it.
 

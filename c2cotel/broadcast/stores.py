@@ -80,6 +80,8 @@ class Stores:
             result = use(redis)
         except OSError as error:
             self._complaints.give(_REDIS, "What is agreed is not kept in Redis: %s", error)
+            if isinstance(error, ConnectionError):
+                self._broadcaster.redis_failed(error)
             self._redis_failed()
             return None
         self._complaints.settle(_REDIS)

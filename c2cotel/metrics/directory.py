@@ -15,7 +15,8 @@ alive in there.
 ``*.slab``           one process's numbers each, see :mod:`c2cotel.metrics.slab`
 ``folded.slab``      the numbers of the processes that have ended
 ``*.sock``           where one process each hears broadcasts, see :mod:`c2cotel.broadcast`
-``agreed.json``      the values that all processes agree on, and ``changes.jsonl`` their history
+``agreed.json``      the values that all processes agree on, and ``changes.jsonl`` their history;
+                     ``agree`` is the lock of both
 ===================  =================================================================
 
 An ``flock`` belongs to the open file description, which ``fork`` shares: a child must close

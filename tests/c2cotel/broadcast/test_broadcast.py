@@ -15,6 +15,8 @@ from c2cotel.settings import SettingsError
 def _clean(directory, monkeypatch):
     monkeypatch.setenv("C2C_RUN_DIR", str(directory))
     monkeypatch.delenv("C2C_REDIS_URL", raising=False)
+    # Whoever joins first empties it of what an earlier run has left.
+    shared()
     yield
     broadcast.cleanup()
     redis_utils.cleanup()

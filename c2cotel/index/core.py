@@ -93,7 +93,7 @@ def service(settings: Settings, name: str) -> Service:
     """What this process knows of itself."""
     return Service(
         name=name,
-        version=otel.set_up().told("service.version"),
+        version=otel.told("service.version"),
         git_hash=settings.service.git_hash,
         instance=own.group_instance(),
         host=socket.gethostname(),
@@ -124,9 +124,7 @@ def _memory() -> int | None:
 
 def _requests() -> int | None:
     # Without the instrumentor there are none, which is not the same as no requests.
-    parts = otel.set_up().parts
-    counted = any(part.name == "instrumentor pyramid" and part.state == "on" for part in parts)
-    return own.measurements(_REQUESTS) if counted else None
+    return own.measurements(_REQUESTS) if otel.is_on("instrumentor pyramid") else None
 
 
 def workers(replies: Replies, here: Process) -> list[Worker]:

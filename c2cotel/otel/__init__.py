@@ -3,7 +3,7 @@
 :func:`set_up` and :func:`instrument` do the same for a process that was started without it.
 """
 
-from c2cotel.otel.distro import instrument, set_up
+from c2cotel.otel.distro import instrument, is_on, set_up, told
 from c2cotel.otel.telemetry import Part, Telemetry
 
-__all__ = ["Part", "Telemetry", "instrument", "set_up"]
+__all__ = ["Part", "Telemetry", "instrument", "is_on", "set_up", "told"]

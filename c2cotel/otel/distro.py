@@ -109,6 +109,22 @@ def set_up(
     return distro.telemetry
 
 
+def told(attribute: str) -> str | None:
+    """What the resource of this process says, for example of ``service.version``; else None."""
+    telemetry = C2cDistro().telemetry
+    if telemetry is None or telemetry.resource is None:
+        return None
+    value = telemetry.resource.attributes.get(attribute)
+    return str(value) if value else None
+
+
+def is_on(part: str) -> bool:
+    """Whether this *part* of the telemetry has been set up in this process, and works."""
+    telemetry = C2cDistro().telemetry
+    parts = telemetry.parts if telemetry is not None else ()
+    return any(known.name == part and known.state == "on" for known in parts)
+
+
 def instrument() -> Telemetry:
     """Load the instrumentors, if ``opentelemetry-instrument`` has not; never raises."""
     telemetry = set_up()

@@ -43,11 +43,6 @@ class Telemetry:
     serving: "Serving | None" = None
     instrumented: bool = False
 
-    def told(self, attribute: str) -> str | None:
-        """What the resource says, for example of ``service.version``; None if nothing."""
-        value = self.resource.attributes.get(attribute) if self.resource is not None else None
-        return str(value) if value else None
-
     def attempt(self, name: str, action: Callable[[], Part]) -> None:
         """Do one part; if it fails say so, and go on without it."""
         try:

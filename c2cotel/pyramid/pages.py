@@ -116,7 +116,7 @@ def address(request: Request, route: str, **query: str) -> str | None:
 
 def service_name(request: Request) -> str:
     """What the service is called in its telemetry, else the application's package."""
-    name = otel.set_up().told("service.name") or ""
+    name = otel.told("service.name") or ""
     # https://opentelemetry.io/docs/specs/semconv/resource/service/: what the SDK says of none.
     package: str = request.registry.package_name
     return package if not name or name.startswith("unknown_service") else name

@@ -18,7 +18,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
 
+from c2cotel.broadcast import journal
 from c2cotel.broadcast.agreement import Agreement
 from c2cotel.broadcast.broadcaster import Broadcaster
 from c2cotel.redis import connect
@@ -154,6 +156,11 @@ class Inside:
 
     def measure(self):
         """Have what is emitted in this process; it is the test's own."""
+        # An earlier test may have set the providers of the process that this one was forked from.
+        trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = None, Once()
+        metrics._internal._METER_PROVIDER = None
+        metrics._internal._METER_PROVIDER_SET_ONCE = Once()
+        journal._counter.cache_clear()
         self.reader, self.spans = InMemoryMetricReader(), InMemorySpanExporter()
         metrics.set_meter_provider(MeterProvider([self.reader]))
         provider = TracerProvider()

@@ -440,7 +440,8 @@ def remedy(key: Key) -> str:
         return f"Write one of {', '.join(typing.get_args(key.type))}{end}"
     if key.type in (int, float):
         return f"Write {_expected_number(key)}{example and ', ' + example}{end}"
-    return f"Write {example or 'a text'}{end}"
+    text = "a longer one" if key.secret and (key.meta.extra or {}).get("read") else "a text"
+    return f"Write {example or text}{end}"
 
 
 def without_password(text: str) -> str:

@@ -41,6 +41,8 @@ GaugeRule: TypeAlias = Literal["pid", "sum", "min", "max", "last"]
 Level: TypeAlias = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"]
 # What a key of cookies has at the least, in characters.
 SHORTEST_KEY = 16
+# What a secret for people has at the least; they are warned of fewer than twelve.
+SHORTEST_SECRET = 8
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -83,8 +85,12 @@ def _host_and_port(text: str) -> str:
     return text
 
 
+# An owner and a repository, as GitHub names them.
+REPOSITORY = r"[A-Za-z0-9-]+/(?!\.{1,2}$)[A-Za-z0-9._-]+"
+
+
 def _repository(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", text):
+    if not re.fullmatch(REPOSITORY, text):
         raise ValueError("not an owner and a repository")
     return text
 
@@ -95,9 +101,15 @@ def _cookie(text: str) -> str:
     return text
 
 
+def _not_guessed(text: str) -> str:
+    if len(text.strip()) < SHORTEST_SECRET:
+        raise ValueError(f"a secret of fewer than {SHORTEST_SECRET} characters is soon guessed")
+    return text
+
+
 def _long(text: str) -> str:
     if len(text) < SHORTEST_KEY:
-        raise ValueError(f"shorter than {SHORTEST_KEY} characters")
+        raise ValueError(f"shorter than the {SHORTEST_KEY} characters that a key needs")
     return text
 
 
@@ -686,7 +698,9 @@ class Settings(Section, frozen=True, kw_only=True):
         Secret | None,
         Meta(
             description="Secret that opens the protected views, as parameter `secret`, header "
-            "`X-API-Key` or `Authorization: Bearer`; it wins over GitHub. Never shown.",
+            f"`X-API-Key` or `Authorization: Bearer`, {SHORTEST_SECRET} characters or more; "
+            "it wins over GitHub. Never shown.",
+            extra={"env": "C2C_SECRET", "ini": "c2c.secret", "read": _not_guessed},
         ),
     ] = None
     use_session: Annotated[

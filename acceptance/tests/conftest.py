@@ -18,15 +18,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import pytest
 
-from c2cotel_acceptance import scraping, servers, telemetry
+from c2cotel_acceptance import browser, scraping, servers, telemetry
 from c2cotel_acceptance.processes import MissingError, Process, script
 from c2cotel_acceptance.traffic import Call, Traffic, send
 from c2cotel_acceptance.utils import retry_timeout
 
 APP = Path(__file__).parents[1] / "app"
+SCREENSHOTS = Path(__file__).parents[2] / ".cache" / "screenshots"
 DURATION = "http_server_request_duration_seconds_count"
 _OURS = ("C2C_", "OTEL_", "GUNICORN_", "LOG_", "GIT_HASH")
 
@@ -81,23 +83,31 @@ class Service:
 
 
 Serve = Callable[..., Service]
+_T = TypeVar("_T")
 
 
-def _missing(error: MissingError) -> None:
+def _missing(error: MissingError) -> NoReturn:
     """Skip for want of a program; in CI nothing may be skipped."""
     if os.environ.get("CI"):
         pytest.fail(str(error))
     pytest.skip(str(error))
 
 
+@contextlib.contextmanager
+def _or_missing(server: contextlib.AbstractContextManager[_T]) -> Iterator[_T]:
+    """*server*, or the test is skipped for want of it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            started = stack.enter_context(server)
+        except MissingError as error:
+            _missing(error)
+        yield started
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[servers.Postgres]:
     """A PostgreSQL with the example's database in it."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(servers.postgres())
-        except MissingError as error:
-            _missing(error)
+    with _or_missing(servers.postgres()) as server:
         migrate(server.url)
         yield server
 
@@ -109,6 +119,27 @@ def migrate(url: str) -> None:
         env=clean_environ(SQLALCHEMY_URL=url),
         check=True,
     )
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[servers.Valkey]:
+    """An empty Valkey of our own, which tests may stop, kill and start again."""
+    with _or_missing(servers.valkey()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sentinels() -> Iterator[servers.Sentinels]:
+    """A primary, its replica and three Sentinels."""
+    with _or_missing(servers.sentinels()) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[browser.Chromium]:
+    """A browser; what it photographs stays in ``.cache/screenshots``."""
+    with _or_missing(browser.chromium(SCREENSHOTS)) as running:
+        yield running
 
 
 @pytest.fixture
@@ -156,24 +187,16 @@ def prometheus() -> Iterator[Callable[..., servers.Prometheus]]:
                 return stack.enter_context(servers.prometheus(targets))
             except MissingError as error:
                 _missing(error)
-                raise
 
         yield start
 
 
-@pytest.fixture
-def serve(postgres, tmp_path) -> Iterator[Serve]:
-    """``serve(*options, workers=4, otlp=None, ini="production.ini", instrument=True, env={})``.
-
-    Starts gunicorn with *options* and waits until it answers. *otlp* is a receiver (anything with
-    an ``endpoint``) for traces, logs and metrics. ``scraped=False`` leaves out the metrics' port;
-    ``wait=False`` does not wait. Each worker has four threads, as gunicorn.conf.py says, unless
-    *options* say ``--threads``.
-    """
+@contextlib.contextmanager
+def _serving(postgres: servers.Postgres, folder: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
         started = []
 
-        def start(  # noqa: PLR0913 - the ways a service differs, by keyword
+        def start(
             *options: str,
             workers: int = 4,
             otlp: telemetry.OtlpReceiver | telemetry.HangingCollector | None = None,
@@ -186,7 +209,7 @@ def serve(postgres, tmp_path) -> Iterator[Serve]:
         ) -> Service:
             metrics_port = servers.free_port() if scraped else None
             environ = _environ(postgres.url, metrics_port, otlp, env or {})
-            log = tmp_path / f"gunicorn-{len(started)}.log"
+            log = folder / f"gunicorn-{len(started)}.log"
             arguments = ["--paste", ini, "-w", str(workers), *options]
             gunicorn = servers.Gunicorn(
                 arguments,
@@ -203,6 +226,26 @@ def serve(postgres, tmp_path) -> Iterator[Serve]:
             started.append(service)
             return service
 
+        yield start
+
+
+@pytest.fixture
+def serve(postgres, tmp_path) -> Iterator[Serve]:
+    """``serve(*options, workers=4, otlp=None, ini="production.ini", instrument=True, env={})``.
+
+    Starts gunicorn with *options* and waits until it answers. *otlp* is a receiver (anything with
+    an ``endpoint``) for traces, logs and metrics. ``scraped=False`` leaves out the metrics' port;
+    ``wait=False`` does not wait. Each worker has four threads, as gunicorn.conf.py says, unless
+    *options* say ``--threads``.
+    """
+    with _serving(postgres, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def serve_long(postgres, tmp_path_factory) -> Iterator[Serve]:
+    """As ``serve``, for what many tests share: it is served until the last one has ended."""
+    with _serving(postgres, tmp_path_factory.mktemp("long")) as start:
         yield start
 
 

@@ -13,8 +13,8 @@ It is decided once, at the start:
 
 The cookie is encrypted with a key made of ``C2C_AUTH_GITHUB_SECRET`` (and of ``C2C_SECRET``: a new
 one ends all logins). While that is changed, ``C2C_AUTH_GITHUB_PREVIOUS_SECRET`` is still read.
-The address that has to wait is the connection's: behind a proxy, that is the proxy's unless
-something puts the client's into ``REMOTE_ADDR``.
+The address that has to wait is the client's where a proxy with a private address names it in
+``X-Forwarded-For``, else the connection's. Each process counts for itself.
 
 An application asks in its own views: :func:`is_auth`, :func:`auth_view` and :func:`check_access`.
 """

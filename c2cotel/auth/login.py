@@ -10,12 +10,12 @@ from pyramid.request import Request
 from c2cotel import settings
 from c2cotel.auth.github import GitHub, RevokedError, Rights, UnavailableError
 from c2cotel.auth.session import Session
-from c2cotel.auth.visits import CookieAuthority, Jar, Visit, address
-from c2cotel.pyramid.access import Access, Actor, Identity
+from c2cotel.auth.visits import CookieAuthority, Jar, Visit
+from c2cotel.pyramid.access import Access, Actor, Identity, client_address
 
 LOGGER = logging.getLogger(__name__)
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9-]+/(?!\.{1,2}$)[A-Za-z0-9._-]+")
+_REPOSITORY = re.compile(settings.REPOSITORY)
 
 
 class GitHubAuthority(CookieAuthority):
@@ -30,7 +30,7 @@ class GitHubAuthority(CookieAuthority):
 
     def authorise(self, request: Request, access: Access) -> Actor:
         if access is Access.PUBLIC:
-            return Actor("", address(request))
+            return Actor("", client_address(request))
         visit = self.visit(request)
         if visit.session is None:
             raise HTTPForbidden(f"Log in with GitHub first: {login_url(request)}")
@@ -47,7 +47,7 @@ class GitHubAuthority(CookieAuthority):
                 f"{visit.session.login} needs the right {self._needed(visit, access)} "
                 f"on {self._repository}"
             )
-        return Actor(visit.session.login, address(request), "cookie")
+        return Actor(visit.session.login, client_address(request), "cookie")
 
     def identity(self, request: Request) -> Identity | None:
         session = self.visit(request).session

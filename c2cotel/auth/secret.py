@@ -9,8 +9,8 @@ from pyramid.request import Request
 from c2cotel.auth.attempts import Attempts
 from c2cotel.auth.core import one_line
 from c2cotel.auth.session import Session
-from c2cotel.auth.visits import CookieAuthority, Jar, Visit, address
-from c2cotel.pyramid.access import Access, Actor, Identity, Means
+from c2cotel.auth.visits import CookieAuthority, Jar, Visit
+from c2cotel.pyramid.access import Access, Actor, Identity, Means, client_address
 from c2cotel.settings import Secret
 
 LOGGER = logging.getLogger(__name__)
@@ -27,10 +27,11 @@ class SecretAuthority(CookieAuthority):
         super().__init__(jar)
         self._secret = secret
         self._attempts = attempts or Attempts()
+        self._elsewhere = Attempts()
 
     def authorise(self, request: Request, access: Access) -> Actor:
         if access is Access.PUBLIC:
-            return Actor("", address(request))
+            return Actor("", client_address(request))
         visit = self.visit(request)
         if visit.wait:
             raise HTTPTooManyRequests(
@@ -40,7 +41,7 @@ class SecretAuthority(CookieAuthority):
             )
         if visit.session is None:
             raise HTTPForbidden(MISSING)
-        return Actor(LOGIN, address(request), visit.means)
+        return Actor(LOGIN, client_address(request), visit.means)
 
     def identity(self, request: Request) -> Identity | None:
         if self.visit(request).session is None:
@@ -68,18 +69,20 @@ class SecretAuthority(CookieAuthority):
         return self._compare(request, secret, means)
 
     def _compare(self, request: Request, secret: str, means: Means) -> Visit:
-        where = address(request)
-        if wait := self._attempts.wait(where):
+        where = client_address(request)
+        # An application may have keys of its own under our names: they lock nobody out of ours.
+        attempts = self._attempts if _is_ours(request) else self._elsewhere
+        if wait := attempts.wait(where):
             return Visit(wait=wait)
         if not self._secret.matches(secret):
-            if seconds := self._attempts.failed(where):
+            if seconds := attempts.failed(where):
                 LOGGER.warning(
                     "Wrong secrets from %s: more are refused for %.0f s",
                     one_line(where, 64) or "an unknown address",
                     seconds,
                 )
             return Visit()
-        self._attempts.succeeded(where)
+        attempts.succeeded(where)
         if (session := self.jar.read(request)) is not None:
             return Visit(self.jar.renew(request, session), means)
         session = self.jar.sessions.begin(LOGIN)
@@ -92,19 +95,27 @@ def _given(request: Request) -> tuple[str | None, Means]:
     if (secret := _parameter(request)) is not None:
         return secret, "parameter"
     if secret := request.headers.get("X-API-Key"):
-        return secret, "header"
+        return _as_sent(secret), "header"
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     # In an application's own views this header is the application's: its tokens are no guesses.
     if scheme.lower() == "bearer" and secret.strip() and _is_ours(request):
-        return secret.strip(), "header"
+        return _as_sent(secret.strip()), "header"
     return None, "none"
+
+
+def _as_sent(header: str) -> str:
+    """What a client has sent in UTF-8: WSGI reads every header as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except ValueError:
+        return header
 
 
 def _parameter(request: Request) -> str | None:
     for place in ("GET", "POST"):
         try:
             secret = getattr(request, place).get("secret")
-        except (ValueError, LookupError):  # what cannot be read holds no secret
+        except Exception:  # noqa: BLE001, S112 - webob's, of a body that holds no secret
             continue
         if isinstance(secret, str):
             return secret

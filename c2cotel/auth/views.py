@@ -20,8 +20,8 @@ from c2cotel.auth.core import local_target, one_line
 from c2cotel.auth.github import RefusedError, UnavailableError, User
 from c2cotel.auth.login import GitHubAuthority, login_url
 from c2cotel.auth.session import LOGIN_SECONDS, Login
-from c2cotel.auth.visits import Cookie
-from c2cotel.pyramid.access import Access
+from c2cotel.auth.visits import Cookie, cookie_of
+from c2cotel.pyramid.access import Access, client_address
 from c2cotel.pyramid.pages import render
 from c2cotel.settings import Settings, SettingsError
 
@@ -66,7 +66,7 @@ class GitHubViews:
             user.login, name=user.name, url=user.url, token=user.token
         )
         self.authority.enter(request, session)
-        LOGGER.info("%s has logged in from %s", user.login, request.remote_addr)
+        LOGGER.info("%s has logged in from %s", user.login, client_address(request))
         # A redirect would be the next step of a journey that began on GitHub's site: on that, a
         # browser does not send SameSite=Strict cookies. What a page of ours asks for is ours.
         response = render(
@@ -124,7 +124,7 @@ class GitHubViews:
         if self.use_session:
             text = request.session.pop(_SESSION_KEY, None)
         else:
-            text = request.cookies.get(self._cookie)
+            text = cookie_of(request, self._cookie)
             request.add_response_callback(self._forget)
         return self.authority.jar.sessions.read_login(text) if isinstance(text, str) else None
 

@@ -28,9 +28,13 @@ class Visit:
     found: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def address(request: Request) -> str:
-    """Where the request comes from; not ``client_addr``, which believes whatever is sent."""
-    return request.remote_addr or ""
+def cookie_of(request: Request, name: str) -> str | None:
+    """The cookie *name*; None, too, where the header cannot be read, whosever cookies these are."""
+    try:
+        text: str | None = request.cookies.get(name)
+    except ValueError:
+        return None
+    return text
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Jar:
     sessions: Sessions
 
     def read(self, request: Request) -> Session | None:
-        text = request.cookies.get(self.name)
+        text = cookie_of(request, self.name)
         return self.sessions.read(text) if text else None
 
     def renew(self, request: Request, session: Session) -> Session:

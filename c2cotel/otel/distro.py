@@ -35,6 +35,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util._importlib_metadata import entry_points
 
+from c2cotel.metrics.directory import VARIABLE
 from c2cotel.otel.complaint import complain
 from c2cotel.otel.disabled import DisabledMeterProvider
 from c2cotel.otel.exit import Exit
@@ -259,6 +260,8 @@ def _options(name: str, settings: Settings) -> dict[str, Any]:
     """The keyword arguments of an instrumentor that are ours to choose."""
     if name == "requests":
         return {"request_hook": redact_client_span}
+    if name == "gunicorn":
+        return {"inherited": (VARIABLE,)}
     if name != "pyramid":
         return {}
     chosen = settings.instrumentation

@@ -41,6 +41,7 @@ def includeme(config: Configurator) -> None:
     if unknown:
         LOGGER.error("%s", unknown)
     settings_of(config)
+    config.registry.c2c_route_prefix = config.route_prefix
     config.add_directive("add_c2c_view", add_c2c_view)
     for feature in FEATURES:
         config.include(feature)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import msgspec
 from pyramid.config import Configurator
@@ -36,7 +37,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
-from c2cotel.pyramid.access import Access, Actor, Authority, Nobody
+from c2cotel.pyramid.access import Access, Actor, Authority, Nobody, client_address
 from c2cotel.pyramid.console import Entry, Form, console_of
 from c2cotel.pyramid.settings import settings_of
 
@@ -87,7 +88,9 @@ def add_c2c_view(  # noqa: PLR0913 - a directive: all but the first two by keywo
     """
     base_path = settings_of(config).base_path
     route = name or "c2c_" + re.sub(r"[^A-Za-z0-9]+", "_", path)
-    below = f"/{config.route_prefix.strip('/')}" if config.route_prefix else ""
+    # That of the include: all views of ours are side by side, whoever adds them.
+    prefix = getattr(config.registry, "c2c_route_prefix", config.route_prefix)
+    below = f"/{prefix.strip('/')}" if prefix else ""
     guard = _Guard(
         view=view,
         access=access,
@@ -95,7 +98,11 @@ def add_c2c_view(  # noqa: PLR0913 - a directive: all but the first two by keywo
         verbs=("GET", "HEAD") if changes is None else ("GET", "HEAD", "POST"),
         root=f"{below}{base_path}",
     )
-    config.add_route(route, f"{base_path}/{path.lstrip('/')}" if path else base_path)
+    outer, config.route_prefix = config.route_prefix, prefix
+    try:
+        config.add_route(route, f"{base_path}/{path.lstrip('/')}" if path else base_path)
+    finally:
+        config.route_prefix = outer
     # The application's own permission and CSRF defaults are not for these: they have theirs.
     config.add_view(
         guard.answer, route_name=route, permission=NO_PERMISSION_REQUIRED, require_csrf=False
@@ -150,11 +157,14 @@ class _Guard:
         changing = self.changes is not None and self.changes(request)
         wanted = Access.CHANGE if changing else self.access
         if wanted is Access.PUBLIC:
-            return Actor("", request.remote_addr or "")
+            return Actor("", client_address(request))
         authority = authority_of(request)
         actor = authority.authorise(request, wanted)
         if changing and request.method == "HEAD":
-            raise self._not_allowed("HEAD")
+            raise HTTPMethodNotAllowed(
+                "HEAD: this would change something, which only GET and POST do",
+                headers=[("Allow", "GET, POST, OPTIONS")],
+            )
         if changing and actor.means == "cookie":
             if request.method != "POST":
                 raise HTTPForbidden(
@@ -170,9 +180,10 @@ class _Guard:
         if not isinstance(back, str) or re.search(r"[^!-~]|\\", back):
             return None
         root = request.script_name + self.root
-        path = re.split(r"[?#]", back, maxsplit=1)[0]
+        # As a browser reads it: "%2e%2e" leads up, too.
+        path = unquote(re.split(r"[?#]", back, maxsplit=1)[0])
         below = path == root or path.startswith(f"{root}/")
-        return back if below and "//" not in path and "/.." not in path else None
+        return back if below and not re.search(r"//|/\.|\\", path) else None
 
     def _refusal(self, request: Request, error: HTTPError) -> Response:
         """What the client sees of *error*."""
@@ -204,12 +215,23 @@ def _read_parameters(request: Request) -> None:
             raise HTTPLengthRequired("The body needs a Content-Length")
         if request.content_length > _LONGEST_BODY:
             raise HTTPRequestEntityTooLarge(f"The body has more than {_LONGEST_BODY} bytes")
+    _check_parameters(request, "GET", "The query is not encoded as UTF-8")
+    if request.method == "POST":
+        _check_parameters(request, "POST", "The body is not a form encoded as UTF-8")
+
+
+def _check_parameters(request: Request, where: str, complaint: str) -> None:
     try:
-        for name, value in request.params.items():
-            if "\0" in name or (isinstance(value, str) and "\0" in value):
-                raise HTTPBadRequest("The parameters contain a null character")
-    except (ValueError, LookupError) as error:
-        raise HTTPBadRequest("The parameters cannot be read: not encoded as UTF-8?") from error
+        parameters = getattr(request, where).items()
+    except Exception as error:  # webob's, of whatever it has not foreseen; it is the client's body
+        raise HTTPBadRequest(complaint) from error
+    for name, value in parameters:
+        text = name + value if isinstance(value, str) else name
+        if "\0" in text:
+            raise HTTPBadRequest(f"{name!r}: a null character is in it")
+        # What webob makes of bytes of a body that are no UTF-8.
+        if "\ufffd" in text:
+            raise HTTPBadRequest(complaint)
 
 
 def _wants_page(request: Request) -> bool:

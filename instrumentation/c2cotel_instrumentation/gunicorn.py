@@ -8,6 +8,9 @@ gunicorn.access  the record is made in the request's Context, which has ended by
 gunicorn.error   likewise the stack trace of an exception that left the application
 ===============  =================================================================================
 
+On USR2, gunicorn starts its successor with the environment that it was itself started with. What
+has been put there since stays behind, except for the variables named by *inherited*.
+
 So whatever puts ids on log records (:mod:`c2cotel_instrumentation.logging`) has the right ones, in
 any gunicorn log format and with any ``logger_class`` that calls gunicorn's own.
 
@@ -17,6 +20,7 @@ without the environ at hand: it is looked for in the frames of the traceback.
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +48,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     """Log what gunicorn says about a request within that request, and without its secrets."""
 
     _active = False
+    _inherited: tuple[str, ...] = ()
     # OpenTelemetry keeps one instance of each instrumentor.
     _wrappings = Wrappings()
 
@@ -51,10 +56,12 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         # Under another server the hook waits for ever: that is no conflict to be told about.
         return ()
 
-    def _instrument(self, **_: Any) -> None:
+    def _instrument(self, *, inherited: Collection[str] = (), **_: Any) -> None:
         self._active = True
+        self._inherited = tuple(inherited)
         # The application may run under another server: gunicorn is not imported for it.
         wrapt.register_post_import_hook(self._wrap, "gunicorn.glogging")
+        wrapt.register_post_import_hook(self._wrap_arbiter, "gunicorn.arbiter")
 
     def _uninstrument(self, **_: Any) -> None:
         self._active = False
@@ -66,6 +73,21 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         self._wrappings.wrap(module.Logger, "access", self._in_request)
         self._wrappings.wrap(module.Logger, "atoms", self._redacting)
         self._wrappings.wrap(module.Logger, "exception", self._in_failed_request)
+
+    def _wrap_arbiter(self, module: ModuleType) -> None:
+        if self._active:
+            self._wrappings.wrap(module.Arbiter, "reexec", self._handing_on)
+
+    def _handing_on(self, reexec: Callable[[Any], None]) -> Callable[[Any], None]:
+        @functools.wraps(reexec)
+        def wrapper(arbiter: Any) -> None:
+            if self._active:
+                for name in self._inherited:
+                    if name in os.environ:
+                        arbiter.cfg.env_orig.setdefault(name, os.environ[name])
+            reexec(arbiter)
+
+        return wrapper
 
     def _in_request(self, access: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(access)

@@ -300,7 +300,7 @@ def test_a_redis_is_asked_without_telling_its_password():
     ("environ", "told"),
     [
         ({}, "ok: nobody: the protected views answer 403"),
-        ({"C2C_SECRET": "sesame"}, "ok: by C2C_SECRET"),
+        ({"C2C_SECRET": "open sesame"}, "ok: by C2C_SECRET"),
         (
             {"C2C_AUTH_GITHUB_REPOSITORY": "a/b"},
             "FAIL: The login by GitHub lacks C2C_AUTH_GITHUB_CLIENT_ID",

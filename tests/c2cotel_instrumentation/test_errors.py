@@ -6,7 +6,7 @@ from opentelemetry.trace import StatusCode
 
 from c2cotel_instrumentation.errors import Complaint, fail, type_name
 
-SECRET = "s3cret"  # noqa: S105 - a value to look for
+SECRET = "s3cret"
 INSERT = sa.text("INSERT INTO nowhere\n\nVALUES ('s3cret', :value)")
 URL = "https://shop.example/pay?secret=s3cret&a=1"
 SHOWN = "https://shop.example/pay?secret=REDACTED&a=1"

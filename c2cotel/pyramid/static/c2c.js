@@ -1,6 +1,13 @@
 // Comfort only: every page works without this file.
 "use strict";
 
+// A secret that came in the address stays neither there nor in the history.
+const address = new URL(location.href);
+if (address.searchParams.has("secret")) {
+  address.searchParams.delete("secret");
+  history.replaceState(null, "", address);
+}
+
 // <input data-filter="id of a table">: hides the rows that lack one of the words.
 for (const input of document.querySelectorAll("[data-filter]")) {
   const table = document.getElementById(input.dataset.filter);

@@ -25,9 +25,9 @@ class Browser:
         self.base = f"{scheme}://{host}"
         self.cookies = {}
 
-    def get(self, path, headers=None, **query):
+    def get(self, path, headers=None, remote="192.0.2.7", **query):
         url = f"{path}?{urlencode(query)}" if query else path
-        return self._send(Request.blank(url, base_url=self.base, headers=headers or {}))
+        return self._send(Request.blank(url, base_url=self.base, headers=headers or {}), remote)
 
     def post(self, path, headers=None, **fields):
         request = Request.blank(
@@ -48,8 +48,8 @@ class Browser:
         """All the way; the answer of the callback."""
         return self.open(self.to_github_and_back(**query))
 
-    def _send(self, request):
-        request.remote_addr = "192.0.2.7"
+    def _send(self, request, remote="192.0.2.7"):
+        request.remote_addr = remote
         sent = {
             name: cookie
             for name, cookie in self.cookies.items()

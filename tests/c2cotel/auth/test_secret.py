@@ -4,7 +4,9 @@ import logging
 import re
 
 import pytest
+from pyramid.request import Request
 
+from c2cotel.auth import is_auth
 from c2cotel.auth.attempts import Attempts
 
 SECRET = "correct horse battery"
@@ -158,7 +160,8 @@ def test_sessions_go_on_while_their_address_has_to_wait_and_a_success_resets(bro
     for _ in range(5):
         browser.get("/c2c/look", secret="wrong")
     assert browser.get("/c2c/look", secret=SECRET).status_int == 429
-    assert browser.get("/mine", secret=SECRET).json["auth"] is False
+    # There the application's own keys are counted, of which there were none.
+    assert browser.get("/mine", secret=SECRET).json["auth"] is True
     assert browser.get("/c2c/look").json["means"] == "cookie"
     now[0] += 1
     assert browser.get("/c2c/look", secret=SECRET).status_int == 200
@@ -170,13 +173,66 @@ def test_sessions_go_on_while_their_address_has_to_wait_and_a_success_resets(bro
 def test_one_request_is_one_try_however_often_it_is_looked_at(browser):
     for _ in range(2):
         browser.get("/mine", secret="wrong")  # asks three times
-    assert browser.authority._attempts._failures["192.0.2.7"].count == 2
+    assert browser.authority._elsewhere._failures["192.0.2.7"].count == 2
 
 
 def test_a_forwarded_address_does_not_get_around_the_wait(browser):
     for number in range(5):
         browser.get("/c2c/look", secret="x", headers={"X-Forwarded-For": f"10.0.0.{number}"})
     assert browser.get("/c2c/look", secret="x").status_int == 429
+
+
+def test_who_comes_through_a_proxy_waits_for_himself_alone(browser):
+    def ask(secret, *hops, remote="10.1.2.3"):
+        headers = {"X-Forwarded-For": ", ".join(hops), "X-API-Key": secret}
+        return browser.get("/c2c/look", headers=headers, remote=remote).status_int
+
+    for number in range(5):
+        # What the client claims stands before what the proxy has seen.
+        assert ask("x", f"198.51.100.{number}", "203.0.113.9") == 403
+    assert ask(SECRET, "203.0.113.9") == 429
+    assert ask(SECRET, "203.0.113.10") == 200
+    assert ask("x", "not an address", remote="") == 403
+
+
+def test_keys_of_the_application_lock_nobody_out(browser):
+    for _ in range(9):
+        assert browser.get("/mine", headers={"X-API-Key": "its own"}).json["auth"] is False
+    assert browser.get("/c2c/look", secret=SECRET).status_int == 200
+
+
+def test_a_secret_in_a_header_may_have_accents(start):
+    browser = start(C2C_SECRET="un secret très long")
+    sent = "un secret très long".encode().decode("latin-1")
+    assert browser.get("/c2c/look", headers={"X-API-Key": sent}).status_int == 200
+
+
+@pytest.mark.parametrize("path", ["/c2c", "/c2c/look", "/mine"])
+def test_cookies_that_cannot_be_read_are_nobodys(browser, path):
+    response = browser.get(path, headers={"Cookie": r'other="\377"'})
+    assert response.status_int == (403 if path == "/c2c/look" else 200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=iso-8859-1", b"a=1"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"a=1"),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Type: multipart/mixed\r\n\r\n1\r\n--x--",
+        ),
+    ],
+)
+def test_a_body_that_cannot_be_read_holds_no_secret(browser, kind, body):
+    request = Request.blank("/mine", method="POST", body=body)
+    request.headers["Content-Type"] = kind
+    request.registry = browser.application.registry
+    assert is_auth(request) is False
 
 
 def test_another_address_need_not_wait():

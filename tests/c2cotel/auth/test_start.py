@@ -76,7 +76,9 @@ def test_a_login_by_github_that_is_half_set_up_stops_the_start(start, given):
 
 
 def test_a_short_key_of_the_cookies_stops_the_start(start):
-    with pytest.raises(SettingsError, match=r"C2C_AUTH_GITHUB_SECRET = \*\*\*: shorter than 16"):
+    with pytest.raises(
+        SettingsError, match=r"C2C_AUTH_GITHUB_SECRET = \*\*\*: shorter than the 16"
+    ):
         start(**{**GITHUB, "C2C_AUTH_GITHUB_SECRET": "short"})
 
 
@@ -92,6 +94,13 @@ def test_a_short_secret_is_warned_about_and_works(start, caplog):
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "C2C_SECRET has fewer than 12 characters" in record.getMessage()
     assert "eleven-long" not in caplog.text
+
+
+def test_a_secret_that_is_soon_guessed_stops_the_start(start):
+    with pytest.raises(SettingsError, match=r"c2c.secret = \*\*\*"):
+        start(settings={"c2c.secret": " " * 20})
+    with pytest.raises(SettingsError, match=r"C2C_SECRET = \*\*\*: .* fewer than 8 characters"):
+        start(C2C_SECRET="seven77")
 
 
 def test_a_state_in_sessions_that_do_not_exist_stops_the_start(monkeypatch):

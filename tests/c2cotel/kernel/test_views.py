@@ -173,6 +173,7 @@ def test_the_secret_changes_by_get(app, lamp):
 def test_head_changes_nothing(app, lamp):
     response = ask(app, "/c2c/lamp/state?lit=true", "HEAD", X_API_Key=SECRET)
     assert (response.status_int, lamp.lit) == (405, False)
+    assert response.headers["Allow"] == "GET, POST, OPTIONS"
 
 
 def test_a_cookie_reads_by_get_but_changes_by_post_only(app, lamp, session):
@@ -210,6 +211,8 @@ def test_a_form_is_sent_back_to_its_page(app, lamp):
         "/c2c//evil.example",
         "/c2cx",
         "/other",
+        "/c2c/%2e%2e/admin",
+        "/c2c/%5c%5cevil.example",
         "\\\\evil.example",
         "/c2c/\r\nX: y",
         "javascript:alert(1)",
@@ -243,7 +246,22 @@ def test_a_body_that_is_too_long_is_refused_unread(app):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    body=st.binary(max_size=200),
+    body=st.binary(max_size=200)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"--x\r\n",
+                b"--x--\r\n",
+                b"Content-Disposition: form-data\r\n",
+                b'Content-Disposition: form-data; name="lit"\r\n',
+                b"Content-Type: multipart/mixed\r\n",
+                b"Content-Length: -1\r\n",
+                b"\r\n",
+                b"true",
+                b"lit=%ff&",
+            ]
+        )
+    ).map(b"".join),
     kind=st.sampled_from(
         [
             "application/x-www-form-urlencoded",
@@ -251,6 +269,8 @@ def test_a_body_that_is_too_long_is_refused_unread(app):
             "multipart/form-data",
             "application/json",
             "text/plain; charset=nonsense",
+            "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=nonsense",
             "",
         ]
     ),
@@ -294,6 +314,24 @@ def test_the_applications_own_permission_and_csrf_defaults_are_not_ours(configur
     post = {"lit": "true"}
     response = ask(app, "/c2c/lamp/state", "POST", post=post, X_API_Key=SECRET)
     assert (response.status_int, lamp.lit) == (200, True)
+
+
+def test_a_view_of_the_applications_is_beside_ours_wherever_the_include_was(monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    config = Configurator()
+    config.include("c2cotel", route_prefix="pre")
+    config.add_c2c_view("size", lambda _: {"size": 1}, access=Access.PUBLIC)
+    app = config.make_wsgi_app()
+    assert ask(app, "/pre/c2c/size").json == {"size": 1}
+    assert config.route_prefix is None
+
+
+def test_a_body_that_is_no_text_is_refused(app):
+    request = Request.blank("/c2c/lamp/state", method="POST", body=b"lit=%ff")
+    request.content_type = "application/x-www-form-urlencoded"
+    request.headers["X-API-Key"] = SECRET
+    response = request.get_response(app)
+    assert (response.status_int, "UTF-8" in response.json["message"]) == (400, True)
 
 
 def test_static_files_are_kept_as_long_as_their_address_names_the_version(app, session):

@@ -38,7 +38,7 @@ class Channel:
 
     def hear(self) -> Any:
         assert select.select([self._reading], [], [], PATIENCE)[0], "the other process is silent"
-        return pickle.load(self._reading)  # noqa: S301 - our own child
+        return pickle.load(self._reading)
 
     def close(self) -> None:
         with suppress(BrokenPipeError):

@@ -44,7 +44,7 @@ def in_child(tmp_path) -> Callable[..., Any]:
         with os.fdopen(reading, "rb") as answer:
             told = answer.read()
         os.waitpid(pid, 0)
-        result, failure = pickle.loads(told)  # noqa: S301 - our own child's
+        result, failure = pickle.loads(told)
         assert not failure, failure
         return result
 

@@ -119,6 +119,29 @@ def connect(settings: RedisSettings) -> Connections | None:
     return _by_url(settings, options)
 
 
+_LOGIN: Final = re.compile("Authentication|WRONGPASS|NOAUTH")
+_RIGHTS: Final = re.compile("NoPermissionError|NOPERM|no permissions", re.IGNORECASE)
+
+
+def remedy(error: BaseException) -> str | None:
+    """What has to be mended where Redis refuses with *error*; ``None`` if it is only away.
+
+    The errors of Sentinels have that of each of them in their text.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if _LOGIN.search(text):
+        return (
+            "Mend the user and the password, in C2C_REDIS_URL (redis://user:password@host) or "
+            "C2C_REDIS_OPTIONS (username, password; sentinel_password for Sentinels)."
+        )
+    if _RIGHTS.search(text):
+        return (
+            "Mend the ACL of its user in Redis, PREFIX is C2C_BROADCAST_PREFIX (ACL SETUSER … "
+            "~PREFIX* &PREFIX* +@connection +@pubsub +@scripting +@read +@write)."
+        )
+    return None
+
+
 @functools.cache
 def _made() -> dict[bytes, Connections | None]:
     return {}
@@ -151,13 +174,10 @@ def _by_url(settings: RedisSettings, options: dict[str, Any]) -> Connections:
     shown = _without_query(without_password(url))
     options.pop(_MAPPING, None)
     for name in sorted(options):
-        if name in _OF_SENTINELS or name == "ssl":
-            remedy = "begin the URL with rediss://" if name == "ssl" else "they are not configured"
-            raise SettingsError(f"{_VARIABLE}: {name} is an option for Sentinels: {remedy}.")
-        if name.startswith("ssl_") and not url.startswith("rediss://"):
-            raise SettingsError(
-                f"{_VARIABLE}: {name} is of use with TLS only: begin C2C_REDIS_URL with rediss://."
-            )
+        if name in _OF_SENTINELS | {"ssl"} or (
+            name.startswith("ssl_") and not url.startswith("rediss://")
+        ):
+            raise SettingsError(f"{_VARIABLE}: {_misplaced(name, url, 'C2C_REDIS_URL')}")
 
     def make(**more: Any) -> redis.Redis:
         return redis.Redis.from_url(url, **{**options, **more})
@@ -168,6 +188,10 @@ def _by_url(settings: RedisSettings, options: dict[str, Any]) -> Connections:
         # It does not connect; options in the URL are looked at now, not at the first request.
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError) as error:
+        if unknown := re.search(r"unexpected keyword argument '(.*)'", str(error)):
+            raise SettingsError(
+                f"C2C_REDIS_URL = {shown}: {_misplaced(unknown[1], url, 'it')}"
+            ) from error
         raise SettingsError(
             f"C2C_REDIS_URL = {shown}: {error}. Write for example redis://redis:6379/0."
         ) from error
@@ -211,6 +235,17 @@ def _by_sentinels(settings: RedisSettings, options: dict[str, Any]) -> Connectio
         retry_delay=settings.pubsub_retry_delay,
         message_timeout=settings.pubsub_get_message_timeout,
     )
+
+
+def _misplaced(name: str, url: str, this: str) -> str:
+    """What is wrong with the option *name* for *url*, which is called *this*."""
+    if name == "ssl":
+        return f"{name} is an option for Sentinels: begin the URL with rediss://."
+    if name in _OF_SENTINELS or name.startswith(_PREFIX):
+        return f"{name[:_LONGEST]} is an option for Sentinels: they are not configured."
+    if name in _TEXTS | _BOOLEANS and name.startswith("ssl_") and not url.startswith("rediss://"):
+        return f"{name} is of use with TLS only: begin {this} with rediss://."
+    return _unknown(name)
 
 
 # What a client of its own does differently: it looks after the health of its connections itself.
@@ -295,11 +330,15 @@ def _value(name: str, known_as: str, value: Any, text: str) -> Any:
             return value
         what = "a whole number" if kind is int else "a number"
         raise _unusable(name, text, f"{what} from {least:g} to {most:g}")
+    raise SettingsError(f"{_VARIABLE}: {_unknown(name)}")
+
+
+def _unknown(name: str) -> str:
     known = [*_NUMBERS, *_BOOLEANS, *_TEXTS, _MAPPING]
     known += [_PREFIX + each for each in known if not each.startswith(_PREFIX)]
     nearest = difflib.get_close_matches(name[:_LONGEST], known, n=1, cutoff=0.6)
     meant = f"Is {nearest[0]} meant?" if nearest else f"Known are {', '.join(sorted(_TEXTS))}…"
-    raise SettingsError(f"{_VARIABLE}: {name[:_LONGEST]} is not an option of Redis. {meant}")
+    return f"{name[:_LONGEST]} is not an option of Redis. {meant}"
 
 
 def _unusable(name: str, text: str, expected: str) -> SettingsError:

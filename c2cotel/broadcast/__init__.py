@@ -16,7 +16,8 @@ is configured (``C2C_REDIS_URL`` or ``C2C_REDIS_SENTINELS``) to those of all hos
     broadcast.broadcast("caches", {"name": "tiles"}, expect_answers=True)
     # [{"size": 12, "hostname": "web-1", "pid": 17}, {"size": 9, …}]
 
-Parameters and answers are JSON. A callback that raises answers ``{"status": 500, "message": …}``.
+Parameters and answers are JSON; parameters may have 56 kB, answers 16 MB. A callback that
+raises answers ``{"status": 500, "message": …}``.
 All of it works before ``includeme``: then this process is the only one that answers.
 
 What is counted is told in :mod:`c2cotel.broadcast.metrics`.
@@ -59,9 +60,12 @@ class Decorated(Protocol):
     def __call__(self, **params: Any) -> list[Any] | None: ...
 
 
-def subscribe(channel: str, callback: Callable[..., Any]) -> None:
-    """Have *callback* answer what is asked on *channel*; it gets keyword arguments."""
-    broadcaster().subscribe(channel, callback)
+def subscribe(channel: str, callback: Callable[..., Any], *, prompt: bool = False) -> None:
+    """Have *callback* answer what is asked on *channel*; it gets keyword arguments.
+
+    A *prompt* one is called also while many others take long; it does not take long itself.
+    """
+    broadcaster().subscribe(channel, callback, prompt=prompt)
 
 
 def unsubscribe(channel: str) -> None:
@@ -81,7 +85,8 @@ def broadcast(
     process that was silent; :func:`ask` tells which. Without it ``None``.
 
     Raises:
-        TypeError, ValueError: *params* are not JSON, or have more than 64 kB.
+        TypeError, ValueError: *params* are not JSON, or have more than 56 kB, together with the
+            headers that an outgoing request would have.
     """
     if not expect_answers:
         broadcaster().tell(channel, params, timeout)
@@ -94,7 +99,8 @@ def ask(channel: str, params: dict[str, Any] | None = None, timeout: float = 10)
     """Ask every process; tells who answered what, and who was silent.
 
     Raises:
-        TypeError, ValueError: *params* are not JSON, or have more than 64 kB.
+        TypeError, ValueError: *params* are not JSON, or have more than 56 kB, together with the
+            headers that an outgoing request would have.
     """
     return broadcaster().ask(channel, params, timeout)
 

@@ -25,11 +25,13 @@ from c2cotel.broadcast.complaints import Complaints
 from c2cotel.broadcast.records import (
     CHANGE,
     JSON,
-    LIMIT,
     MAX_CHANGES,
     Change,
     Record,
+    believed,
     convert,
+    heard,
+    latest,
     newer,
     newest_changes,
     read,
@@ -122,7 +124,7 @@ class AgreedFile:
             lines = self._changes.read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return newest_changes(self._each(lines, lambda line: read(line, CHANGE)), MAX_CHANGES)
+        return newest_changes(self._each(lines, _change), MAX_CHANGES)
 
     def renew(self) -> None:
         """In a forked child: let go of a lock that another thread of the parent was holding."""
@@ -160,7 +162,16 @@ class AgreedFile:
         self._complaints.settle(f"{self._path}")
         records = {filed.name: filed for filed in self._each(entries.items(), _filed)}
         clock = found.get("clock")
-        clock = clock if isinstance(clock, int) and clock < LIMIT - 1 else 0
+        if not isinstance(clock, int) or clock > latest():
+            self._complaints.give(
+                f"{self._path} clock",
+                "%s, ignored: the clock %.100r is no time, or more than a day ahead",
+                self._path,
+                clock,
+            )
+            clock = 0
+        else:
+            self._complaints.settle(f"{self._path} clock")
         return _Agreed(
             clock=max([clock, *(filed.n for filed in records.values())]), records=records
         )
@@ -206,7 +217,12 @@ def _filed(item: tuple[str, Any]) -> _Filed:
     filed = convert(item[1], _Filed)
     if filed.name != item[0]:
         raise ValueError(f"it is about {filed.name}")
+    heard(_unfiled(filed))
     return filed
+
+
+def _change(line: bytes) -> Change:
+    return believed(read(line, CHANGE))
 
 
 def _unfiled(filed: _Filed) -> Record:

@@ -4,7 +4,8 @@
 ``c2c_switch/<kind>/<key>``     hash: ``n``, ``token`` and ``record`` (JSON), ``ended`` once its
                                 time is over; removed a week after that
 ``c2c_switches``                set of all ``<kind>/<key>``
-``c2c_switch_clock``            the greatest ``n`` given so far
+``c2c_switch_clock``            the greatest ``n`` given so far; one that is more than a day ahead
+                                is replaced
 ``c2c_changes``                 list of the last changes, newest first: ``n``, a space, JSON
 ==============================  ====================================================================
 
@@ -26,43 +27,50 @@ from c2cotel.broadcast.records import (
     REMEMBERED,
     Change,
     Record,
+    believed,
+    heard,
+    latest,
     newest_changes,
     read,
 )
 from c2cotel.redis import Connections
 
-# What is no number of a clock counts as 0: see LIMIT of the records.
 _COMMON = """
-local function number(text)
-  local n = type(text) == 'string' and tonumber(text)
-  if n and n > 0 and n < 4503599627370495 then return n end
-  return 0
-end
 local function make_room(key, kind)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
 end
 local function list(key, n, change, most)
   make_room(key, 'list')
+  redis.call('LREM', key, 0, n .. ' ' .. change)
   redis.call('LPUSH', key, n .. ' ' .. change)
   redis.call('LTRIM', key, 0, most - 1)
 end
 """
 
 # KEYS: the record, the clock, the index, the changes.
-# ARGV: name, n, token, record, milliseconds it is kept or 0, change or '', changes to keep.
-# With a change, n is given here; without one, it is an offer: 0 if it is not newer.
+# ARGV: name, n, token, record, milliseconds it is kept or 0, change or '', changes to keep, the
+# greatest n that is believed.
+# With a change, n is given here; without one, it is an offer: 0 if it is not newer. What is no
+# number of a clock counts as 0. Gives n, and the clock that there was if it is not believed.
 _STORE = """
 local name, token, record, life, change, most = ARGV[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local function number(text)
+  local n = type(text) == 'string' and tonumber(text)
+  if n and n > 0 and n <= tonumber(ARGV[8]) then return n end
+  return 0
+end
 make_room(KEYS[1], 'hash')
 make_room(KEYS[2], 'string')
 make_room(KEYS[3], 'set')
 local held = redis.call('HMGET', KEYS[1], 'n', 'token')
-local n, held_n, clock = number(ARGV[2]), number(held[1]), number(redis.call('GET', KEYS[2]))
+local ticked = redis.call('GET', KEYS[2])
+local n, held_n, clock = number(ARGV[2]), number(held[1]), number(ticked)
+local wrong = clock == 0 and ticked or ''
 if change ~= '' then
   n = math.max(n, clock + 1, held_n + 1)
-elseif held_n > n or (held_n == n and held[2] and held[2] >= token) then
-  return 0
+elseif n == 0 or held_n > n or (held_n == n and held[2] and held[2] >= token) then
+  return {'0', wrong}
 end
 local text = string.format('%.0f', n)
 redis.call('DEL', KEYS[1])
@@ -71,7 +79,7 @@ if life ~= '0' then redis.call('PEXPIRE', KEYS[1], life) end
 redis.call('SADD', KEYS[3], name)
 redis.call('SET', KEYS[2], string.format('%.0f', math.max(n, clock)))
 if change ~= '' then list(KEYS[4], text, change, most) end
-return text
+return {text, wrong}
 """
 
 # KEYS: the index. ARGV: what precedes a name in its key. Gives name, n, token, record, ended,
@@ -105,6 +113,11 @@ list(KEYS[2], ARGV[3], ARGV[4], ARGV[5])
 return 1
 """
 
+# KEYS: the changes. ARGV: changes to keep, then n and the change of each, the newest last.
+_LIST = """
+for i = 2, #ARGV, 2 do list(KEYS[1], ARGV[i], ARGV[i + 1], ARGV[1]) end
+"""
+
 
 class AgreedRedis:
     """The keys under *prefix*.
@@ -125,23 +138,31 @@ class AgreedRedis:
 
     def stamp(self, record: Record, change: Change) -> Record:
         """Keep *record* as the newest of all, and list *change*; gives it with its ``n``."""
-        return structs.replace(record, n=int(self._store(record, msgspec.json.encode(change))))
+        return structs.replace(record, n=self._store(record, msgspec.json.encode(change)))
 
     def offer(self, records: Iterable[Record]) -> list[Record]:
         """Keep those of *records* that are newer than what is there; gives these."""
-        return [record for record in records if int(self._store(record, b""))]
+        return [record for record in records if self._store(record, b"")]
 
-    def _store(self, record: Record, change: bytes) -> bytes:
+    def _store(self, record: Record, change: bytes) -> int:
         kept = 0.0
         if record.value is None or record.left is not None:
             kept = REMEMBERED + (record.left or 0)
         keys = (self._before + record.name, self._clock, self._index, self._changes)
         written = msgspec.json.encode(record)
         life = round(kept * 1000)
-        stored: bytes = self._run(
-            _STORE, keys, record.name, record.n, record.token, written, life, change, MAX_CHANGES
-        )
-        return stored
+        arguments = (record.name, record.n, record.token, written, life, change, MAX_CHANGES)
+        n, wrong = self._run(_STORE, keys, *arguments, latest())
+        if wrong:
+            self._complaints.give(
+                self._clock,
+                "In Redis, ignored: the clock %.100r of %s is no time, or more than a day ahead",
+                wrong,
+                self._clock,
+            )
+        else:
+            self._complaints.settle(self._clock)
+        return int(n)
 
     def read(self) -> list[Record]:
         """What is agreed; what is corrupt is complained of, and left out."""
@@ -161,6 +182,12 @@ class AgreedRedis:
         """The last changes, newest first; corrupt ones are left out."""
         lines = self._command("LRANGE", self._changes, 0, MAX_CHANGES - 1)
         return newest_changes(self._each("change", lines, _change), MAX_CHANGES)
+
+    def list_changes(self, changes: Iterable[Change]) -> None:
+        """List those of *changes* that are not there; of the same text there is one."""
+        lines = [(change.n, msgspec.json.encode(change)) for change in changes]
+        arguments = [each for line in sorted(lines) for each in line]
+        self._run(_LIST, (self._changes,), MAX_CHANGES, *arguments)
 
     def _run(self, script: str, keys: tuple[str, ...], *arguments: str | bytes | float) -> Any:
         return self._command("EVAL", _COMMON + script, len(keys), *keys, *arguments)
@@ -203,9 +230,9 @@ def _record(entry: list[Any]) -> Record:
         left = 0.0
     record = structs.replace(record, n=int(n), token=token.decode(), left=left)
     # Replacing does not look at the values, reading does.
-    return read(msgspec.json.encode(record), RECORD)
+    return heard(read(msgspec.json.encode(record), RECORD))
 
 
 def _change(line: bytes) -> Change:
     n, _, data = line.partition(b" ")
-    return structs.replace(read(data, CHANGE), n=int(n))
+    return believed(structs.replace(read(data, CHANGE), n=int(n)))

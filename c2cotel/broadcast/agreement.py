@@ -26,14 +26,17 @@ from c2cotel.broadcast.ledger import Ledger, Rules, Taken
 from c2cotel.broadcast.records import (
     MAX_BYTES,
     RECORD,
+    ROOM,
     Change,
     Record,
     change_of,
-    convert,
     end_of,
+    heard,
+    in_messages,
     newer,
     plain,
     read,
+    size_of,
 )
 from c2cotel.broadcast.stores import Stores
 from c2cotel.broadcast.switch import Switch
@@ -69,12 +72,17 @@ class Agreement:
         self._untold: dict[str, Record] = {}
         self._known_edition: object = None
         at_fork(self.ledger.freeze, self.ledger.thaw, self._in_child)
-        broadcaster.subscribe(CHANNEL, self._told)
+        broadcaster.subscribe(CHANNEL, self._told, prompt=True)
         broadcaster.on_start(self.reconcile)
         broadcaster.on_connected(self.reconcile)
 
     def switch(
-        self, kind: str, *, check: Callable[[str, Any], T], apply: Callable[[str, T | None], None]
+        self,
+        kind: str,
+        *,
+        check: Callable[[str, Any], T],
+        apply: Callable[[str, T | None], None],
+        nameless: str = "",
     ) -> Switch[T]:
         """The switch *kind*, used in this process from now on; what is known of it is applied.
 
@@ -86,9 +94,10 @@ class Agreement:
                 with a sentence.
             apply: Makes the value true for a key in this process; ``None`` for the value is
                 what was configured. One call at a time.
+            nameless: What the empty key is called in the log, where there are others.
         """
         switch = self._switches.setdefault(kind, Switch(self, kind))
-        self.ledger.define(kind, Rules(check, apply))
+        self.ledger.define(kind, Rules(check, apply, nameless))
         return cast("Switch[T]", switch)
 
     def set(  # noqa: PLR0913 - what is logged of a change
@@ -138,10 +147,16 @@ class Agreement:
         if given is not None:
             self._retry_at, self._retry_after = None, _RETRY
             given += self._take_untold(given)
+            self._stores.catch_up()
         added = self._stores.in_file(lambda file: file.offer(self.ledger.records()))
-        if told := added if given is None else given:
+        self._spread((added or []) if given is None else given)
+
+    def _spread(self, records: Iterable[Record]) -> None:
+        """Tell all others *records*; those of other hosts later, if they cannot be told now."""
+        for part in in_messages(records):
             # No answers: whoever cannot hear yet reads them when it can.
-            self._broadcaster.tell(CHANNEL, _message(told))
+            if not self._broadcaster.tell(CHANNEL, _message(part), here=False):
+                self._untold |= {record.name: record for record in part}
 
     def _draft(  # noqa: PLR0913, PLR0917 - as above
         self, kind: str, key: str, value: Any, ttl: float | None, actor: str, address: str
@@ -160,8 +175,8 @@ class Agreement:
             left=ttl,
         )
         written = msgspec.json.encode(draft)
-        if len(written) > MAX_BYTES:
-            raise ValueError(f"{kind}: {len(written)} bytes are too long, {MAX_BYTES} at most")
+        if (size := size_of(draft)) > MAX_BYTES - ROOM:
+            raise ValueError(f"{kind}: {size} bytes are too long, {MAX_BYTES - ROOM} at most")
         # What the others would refuse is refused here.
         return read(written, RECORD)
 
@@ -170,7 +185,7 @@ class Agreement:
         change = change_of(draft, before.value if before else None)
         record = self._stores.stamp(draft, change)
         self._take([record], "this process")
-        say(change)
+        say(change, self.ledger.nameless(change.switch))
         self._tell(record)
         if self._retry_at is not None or self._broadcaster.reachable is False:
             self._untold[record.name] = record
@@ -197,7 +212,7 @@ class Agreement:
 
         Who does not answer is logged by the broadcaster, and applies it as soon as it can.
         """
-        replies = self._broadcaster.ask(CHANNEL, _message([record]), timeout=_PATIENCE)
+        replies = self._broadcaster.ask(CHANNEL, _message([record]), timeout=_PATIENCE, here=False)
         failed = [
             f"{answer.get('hostname')}/{answer.get('pid')}: {answer.get('message')}"
             for answer in replies.answers
@@ -208,20 +223,21 @@ class Agreement:
                 "%s %r is not applied everywhere: %s", record.kind, record.key, "; ".join(failed)
             )
 
-    def _told(self, records: Any = None, **_: Any) -> dict[str, Any]:
+    def _told(self, /, records: Any = None, **_: Any) -> dict[str, Any]:
         """Apply what another process tells."""
         wrong: list[str] = []
-        heard: list[Record] = []
+        told: list[Record] = []
         for data in records if isinstance(records, list) else [records]:
             try:
-                heard.append(convert(data, Record))
-            except ValueError as error:
+                # Through JSON again: Python reads more than can be written, NaN for example.
+                told.append(heard(read(msgspec.json.encode(data), RECORD)))
+            except (ValueError, RecursionError) as error:
                 wrong.append(str(error))
                 self._complaints.give("message", "From %s, ignored: %s", CHANNEL, error)
-        taken = self._take(heard, CHANNEL)
+        taken = self._take(told, CHANNEL)
         wrong += [each.problem for each in taken if each.problem]
         # For the workers that start later: it may come from another host.
-        kept = [record for record, each in zip(heard, taken, strict=True) if not each.refused]
+        kept = [record for record, each in zip(told, taken, strict=True) if not each.refused]
         self._stores.in_file(lambda file: file.offer(kept))
         return {"status": _FAILED, "message": "; ".join(wrong)} if wrong else {"status": _OK}
 
@@ -233,7 +249,7 @@ class Agreement:
         for record in self.ledger.end():
             change = end_of(record, time.time())
             if self._stores.end(record, change):
-                say(change)
+                say(change, self.ledger.nameless(change.switch))
         if self._retry_at is not None and self._retry_at <= time.monotonic():
             self._retry_at = None
             self.reconcile()
@@ -248,6 +264,8 @@ class Agreement:
         self.ledger.renew()
         self._stores.renew()
         self._alarm.renew()
+        # With --preload, a worker's first request comes before its thread has asked Redis.
+        self.refresh()
 
 
 def _message(records: Iterable[Record]) -> dict[str, Any]:

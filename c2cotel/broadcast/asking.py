@@ -72,6 +72,11 @@ class Asking:
         document = {"params": question.params, "skip": skip, "context": question.context}
         self._remote.put(document, wants_answers=self._wants_answers)
 
+    @property
+    def sent(self) -> bool:
+        """Whether other hosts have been asked, if there is a way to them."""
+        return self._remote is None or self._remote.sent
+
     def collect(self, deadline: float) -> tuple[list[Heard], list[Process]]:
         """Wait until *deadline* of the monotonic clock at most: the answers, and who is silent."""
         others = time.monotonic() + _SENT_WITHIN if not self._wants_answers else deadline

@@ -5,7 +5,8 @@ directory (:mod:`c2cotel.broadcast.local`), also while Redis is away. Where Redi
 those of other hosts are reached through it (:mod:`c2cotel.broadcast.remote`); the question says
 who has it already, so that each process hears it once.
 
-Callbacks run in a few threads of their own, not in those that listen. At a fork the child closes
+Callbacks run in a few threads of their own, not in those that listen; those of prompt channels in
+others, so that no slow callback keeps them from answering. At a fork the child closes
 what it inherited. It listens by itself only if its parent did not, but was asked to: that is
 gunicorn's master with ``--preload``.
 """
@@ -20,10 +21,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.metrics import MeterProvider
 
@@ -32,7 +33,7 @@ from c2cotel.broadcast.asking import Asking
 from c2cotel.broadcast.link import Link
 from c2cotel.broadcast.listener import LocalListener
 from c2cotel.broadcast.local import Reply
-from c2cotel.broadcast.messages import Callback, Heard, Ignored, Process, Question, Replies
+from c2cotel.broadcast.messages import Callback, Ignored, Process, Question, Replies
 from c2cotel.broadcast.metrics import Numbers
 from c2cotel.broadcast.sockets import Held
 from c2cotel.broadcast.subscriber import Subscriber
@@ -44,9 +45,15 @@ from c2cotel.redis import Connections
 LOGGER = logging.getLogger(__name__)
 
 _THREADS: Final = 8
+_PROMPT_THREADS: Final = 2
 _PENDING: Final = 100
 # Seconds that starting waits for Redis.
 _FIRST_ATTEMPT: Final = 1.0
+
+
+class _Subscribed(NamedTuple):
+    callback: Callback
+    pool: DaemonPool
 
 
 class Broadcaster:
@@ -64,10 +71,11 @@ class Broadcaster:
     ) -> None:
         self._host = host or socket.gethostname()
         self._meter_provider = meter_provider
-        self._callbacks: dict[str, Callback] = {}
+        self._callbacks: dict[str, _Subscribed] = {}
         self._on_start: list[Callable[[], None]] = []
         self._on_connected: list[Callable[[], None]] = []
         self._pool = DaemonPool(_THREADS, _PENDING, "c2cotel-broadcast")
+        self._prompt = DaemonPool(_PROMPT_THREADS, _PENDING, "c2cotel-broadcast-prompt")
         # One at a time, and never refused because of questions; of many that wait, one does.
         self._connected = DaemonPool(1, _PENDING, "c2cotel-broadcast-connected")
         self._held = Held()
@@ -116,7 +124,11 @@ class Broadcaster:
             self._link = Link(redis) if redis is not None else None
             self._started = True
             self._put_off = _will_fork()
-        if not self._put_off:
+        if self._put_off:
+            # Registered last: in the child, whatever listening uses has been renewed before.
+            listening = weakref.WeakMethod(self._listen_in_child)
+            os.register_at_fork(after_in_child=lambda: (method := listening()) and method())
+        else:
             self._listen()
 
     def _listen(self) -> None:
@@ -233,6 +245,8 @@ class Broadcaster:
         if self._link is not None:
             self._link.drop()
         self._become()
+
+    def _listen_in_child(self) -> None:
         if self._put_off:
             self._put_off = False
             thread = threading.Thread(
@@ -245,26 +259,30 @@ class Broadcaster:
 
     # Answering
 
-    def subscribe(self, channel: str, callback: Callback) -> None:
+    def subscribe(self, channel: str, callback: Callback, *, prompt: bool = False) -> None:
         """Have *callback* answer what is asked on *channel*; it gets keyword arguments.
 
-        When it returns, other processes can ask this one. An earlier callback is replaced.
+        When it returns, other processes can ask this one. An earlier callback is replaced. A
+        *prompt* one is called also while many others take long; it does not take long itself.
         """
         if not channel or len(channel) > messages.LONGEST_CHANNEL // 2:
             raise ValueError(f"{channel[:40]!r} is not the name of a channel: 1 to 256 characters.")
-        self._callbacks = {**self._callbacks, channel: callback}
+        subscribed = _Subscribed(callback, self._prompt if prompt else self._pool)
+        with self._lock:
+            self._callbacks = {**self._callbacks, channel: subscribed}
         if self._subscriber is not None:
             self._subscriber.refresh(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Do not answer on *channel* any more."""
-        self._callbacks = {name: c for name, c in self._callbacks.items() if name != channel}
+        with self._lock:
+            self._callbacks = {name: c for name, c in self._callbacks.items() if name != channel}
 
     def _deliver(self, question: Question, reply: Reply) -> None:
-        callback = self._callbacks.get(question.channel)
-        if callback is None:
+        subscribed = self._callbacks.get(question.channel)
+        if subscribed is None:
             reply(None)
-        elif not self._pool.submit(self._answer, question, callback, reply):
+        elif not subscribed.pool.submit(self._answer, question, subscribed.callback, reply):
             LOGGER.warning(
                 "A question on %s is not answered: %d others wait already.",
                 question.channel,
@@ -273,28 +291,36 @@ class Broadcaster:
             reply(messages.refusal(503, "Too many questions wait already.", self.process))
 
     def _deliver_here(self, question: Question, reply: Reply) -> None:
-        if (callback := self._callbacks.get(question.channel)) is None:
+        if (subscribed := self._callbacks.get(question.channel)) is None:
             reply(None)
         else:
-            self._answer(question, callback, reply)
+            self._answer(question, subscribed.callback, reply)
 
     def _answer(self, question: Question, callback: Callback, reply: Reply) -> None:
-        reply(messages.answer(question, callback, self.process))
+        reply(messages.answer(question, callback, self.process, self._ignored))
 
     # Asking
 
     def ask(
-        self, channel: str, params: dict[str, Any] | None = None, timeout: float = 10.0
+        self,
+        channel: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = 10.0,
+        *,
+        here: bool = True,
     ) -> Replies:
         """Ask every process, and wait *timeout* seconds at most.
 
         *params* are the keyword arguments of the callbacks; they must survive ``json.dumps``.
+        Without *here*, this process is not asked.
 
         Raises:
-            TypeError, ValueError: they do not, or have more than 64 kB.
+            TypeError, ValueError: they do not, or have more than 56 kB, together with the headers
+                that an outgoing request would have.
         """
         began = time.monotonic()
-        heard, silent = self._put(channel, params, began + timeout, wants_answers=True)
+        with self._asking(channel, params, here=here, wants_answers=True) as asking:
+            heard, silent = asking.collect(began + timeout)
         replies = Replies(
             [each.answer for each in heard], tuple(silent), tuple(each.process for each in heard)
         )
@@ -311,36 +337,47 @@ class Broadcaster:
         return replies
 
     def tell(
-        self, channel: str, params: dict[str, Any] | None = None, timeout: float = 10.0
-    ) -> None:
+        self,
+        channel: str,
+        params: dict[str, Any] | None = None,
+        timeout: float = 10.0,
+        *,
+        here: bool = True,
+    ) -> bool:
         """Have every process called, without waiting for the others.
 
         This one's callback has been called when it returns, unless it takes more than *timeout*
-        seconds.
+        seconds. False: Redis is away, and other hosts were not told.
 
         Raises:
             TypeError, ValueError: as :meth:`ask`.
         """
-        self._put(channel, params, time.monotonic() + timeout, wants_answers=False)
+        deadline = time.monotonic() + timeout
+        with self._asking(channel, params, here=here, wants_answers=False) as asking:
+            asking.collect(deadline)
+            return asking.sent
 
-    def _put(
-        self, channel: str, params: dict[str, Any] | None, deadline: float, *, wants_answers: bool
-    ) -> tuple[list[Heard], list[Process]]:
+    @contextmanager
+    def _asking(
+        self, channel: str, params: dict[str, Any] | None, *, here: bool, wants_answers: bool
+    ) -> Iterator[Asking]:
+        """A question that has been put."""
         if self._pid != os.getpid():  # a fork that did not run Python's hooks
             self._renew()
+            self._listen_in_child()
         with Asking(channel, params or {}, wants_answers=wants_answers) as asking:
-            here = asking.here(self.process)
-            # In a thread of the pool all others may wait for the same: not for another thread.
-            inline = self._pool.is_mine()
-            if not inline:
-                self._deliver(asking.question, here.reply)
+            reply = asking.here(self.process).reply if here else None
+            # In a thread of a pool all others may wait for the same: not for another thread.
+            inline = self._pool.is_mine() or self._prompt.is_mine()
+            if reply and not inline:
+                self._deliver(asking.question, reply)
             if self.directory is not None:
                 asking.local(self.directory, self.process, self._held, self._ignored)
             if self._link is not None:
                 asking.remote(self._link, self.prefix, self.process, self._ignored)
-            if inline:
-                self._deliver_here(asking.question, here.reply)
-            return asking.collect(deadline)
+            if reply and inline:
+                self._deliver_here(asking.question, reply)
+            yield asking
 
 
 def _call(callback: Callable[[], None]) -> None:

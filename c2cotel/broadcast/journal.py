@@ -8,7 +8,8 @@ c2c.switch.changes    counter  {change}    c2c.switch, c2c.switch.action
 
 ``c2c.switch`` is the kind of switch, ``c2c.switch.action`` one of ``set``, ``reset``, ``expired``.
 The event ``c2c.switch`` has both, ``c2c.switch.key`` and ``c2c.switch.value``. Each change is said
-by the process that was asked for it, what ends by itself by one process of each host.
+by the process that was asked for it, what ends by itself by one process of each host. In the log
+the empty key has the name that its kind gives it, if it does: ``logging_level root: …``.
 """
 
 import functools
@@ -22,9 +23,9 @@ from c2cotel.broadcast.records import Change, short
 LOGGER = logging.getLogger(__name__)
 
 
-def say(change: Change) -> None:
-    """Log, count and trace *change*."""
-    key = f" {short(change.key)}" if change.key else ""
+def say(change: Change, nameless: str = "") -> None:
+    """Log, count and trace *change*; *nameless* is what the empty key is called."""
+    key = f" {short(change.key)}" if change.key else nameless and f" {nameless}"
     if change.action == "expired":
         LOGGER.warning(
             "%s%s: %s → configured, its %g s are over, which %s had given it",

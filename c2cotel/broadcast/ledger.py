@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from c2cotel.broadcast.complaints import Complaints
-from c2cotel.broadcast.records import Record, short
+from c2cotel.broadcast.records import Record, latest, short
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class Rules:
 
     check: Callable[[str, Any], Any]
     apply: Callable[[str, Any], None]
+    nameless: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Ledger:
     def tick(self) -> int:
         """The next ``n``, more than all that this process has seen."""
         with self._lock:
-            self._seen = max(self._seen + 1, time.time_ns() // 1_000_000)
+            # If the clock was set back by more than a day, nobody would believe what follows it.
+            seen = self._seen if self._seen <= latest() else 0
+            self._seen = max(seen + 1, time.time_ns() // 1_000_000)
             return self._seen
 
     def get(self, name: str) -> Record | None:
@@ -104,15 +107,19 @@ class Ledger:
         """The value to keep, see :class:`Rules`."""
         return self._rules[kind].check(key, value)
 
+    def nameless(self, kind: str) -> str:
+        """What the empty key of *kind* is called."""
+        rules = self._rules.get(kind)
+        return rules.nameless if rules else ""
+
     def take(self, record: Record, source: str) -> Taken:
         """Keep and apply *record* if it is newer; *source* is where it came from.
 
         What this process refuses is complained of once, and not kept.
         """
         with self._lock:
-            self._seen = max(self._seen, record.n)
             held = self._held.get(record.name)
-            if held and record.version <= held.record.version:
+            if held and record.version <= held.record.version and held.record.n <= latest():
                 return Taken(news=False)
             rules = self._rules.get(record.kind)
             if rules and record.value is not None:
@@ -122,6 +129,7 @@ class Ledger:
                 except Exception as error:  # noqa: BLE001 - one bad value must not keep out the rest
                     return self._refuse(record, source, error)
                 record = msgspec.structs.replace(record, value=value)
+            self._seen = max(self._seen, record.n)
             before = None if held is None or held.over else held.record.value
             ends = None if record.left is None else time.monotonic() + record.left
             self._held[record.name] = _Held(record, ends, record.over)
@@ -165,8 +173,12 @@ class Ledger:
             self._lock.release()
 
     def renew(self) -> None:
-        """After it, in the child."""
-        self._lock = threading.RLock()
+        """After it, in the child: the thread that forked is the one that goes on."""
+        if self._frozen:
+            # Released, not replaced: a thread of the child may wait for it already.
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
 
 
 def _apply(rules: Rules, record: Record, value: Any) -> str | None:

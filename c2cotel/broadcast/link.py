@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from c2cotel.redis import Connections
+from c2cotel.redis import Connections, remedy
 from c2cotel.schema import without_password
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Link:
         self.client = self.connections.undecoded()
         self.suspected = threading.Event()
         self._reachable: bool | None = None
+        # What the log says has to be done about it.
+        self._remedy: str | None = None
         self._retry_at = 0.0
         self._state = threading.Lock()
         self._connecting = threading.RLock()
@@ -56,23 +58,29 @@ class Link:
         return time.monotonic() >= self._retry_at
 
     def is_away(self, error: BaseException) -> None:
-        """It did not answer; said once."""
+        """It did not answer, or refuses this process; said once."""
+        needed = remedy(error)
         with self._state:
-            was, self._reachable = self._reachable, False
+            news = self._reachable is not False or needed != self._remedy
+            self._reachable, self._remedy = False, needed
             self._retry_at = time.monotonic() + _RETRY_AFTER
         self.suspected.set()
-        if was is not False:
+        if news:
             LOGGER.warning(
-                "Redis is away (%s): %s. Questions reach the processes of this host only, until "
-                "it is back; nothing has to be done here for that.",
+                "Redis %s (%s): %s. Questions reach the processes of this host only, until %s",
+                "refuses this process" if needed else "is away",
                 self.connections.description,
                 without_password(str(error).rstrip(".") or type(error).__name__),
+                f"that is mended. {needed}"
+                if needed
+                else "it is back; nothing has to be done here for that.",
             )
 
     def is_back(self) -> bool:
         """It answers; tells whether that is new."""
         with self._state:
             was, self._reachable = self._reachable, True
+            self._remedy = None
         self.suspected.clear()
         if was is False:
             LOGGER.warning("Redis is back (%s).", self.connections.description)
@@ -92,11 +100,25 @@ class Link:
         try:
             yield
         except redis.ResponseError as error:  # no right to do that, for example
-            LOGGER.warning("%s: %s", self.connections.description, without_password(str(error)))
+            self._refused(error)
             raise
         except (redis.RedisError, OSError) as error:
             self.is_away(error)
             raise
+
+    def _refused(self, error: BaseException) -> None:
+        """It is there, but has not done something; said once for the same remedy."""
+        needed = remedy(error)
+        with self._state:
+            news = needed is None or needed != self._remedy
+            self._remedy = needed
+        if news:
+            LOGGER.warning(
+                "Redis refuses this process something (%s): %s. %s",
+                self.connections.description,
+                without_password(str(error).rstrip(".")),
+                needed or "Questions may not reach other hosts.",
+            )
 
     def subscribed(self, *channels: str) -> "PubSub":
         """A connection that has asked for *channels*; its confirmations are still to be read.
@@ -111,18 +133,19 @@ class Link:
                 kept = self._idle.pop() if self._idle else None
                 pubsub = kept or self._pubsub()
                 self._open.add(pubsub)
-                try:
-                    pubsub.subscribe(*channels)
-                except redis.ConnectionError:
-                    self.close(pubsub)
-                    if kept is None:
-                        raise
-                    # The server closed it while it was kept.
-                except BaseException:
-                    self.close(pubsub)
+            # Without the lock: where Redis hangs, threads wait side by side, not one by one.
+            try:
+                pubsub.subscribe(*channels)
+            except redis.ConnectionError:
+                self.close(pubsub)
+                if kept is None:
                     raise
-                else:
-                    return pubsub
+                # The server closed it while it was kept.
+            except BaseException:
+                self.close(pubsub)
+                raise
+            else:
+                return pubsub
 
     def _pubsub(self) -> "PubSub":
         made: PubSub = self.client.pubsub()  # type: ignore[no-untyped-call]  # redis-py's

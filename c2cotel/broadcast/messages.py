@@ -25,7 +25,7 @@ from c2cotel_instrumentation.redaction import redacted_text
 LOGGER = logging.getLogger(__name__)
 
 LONGEST: Final = 64 * 1024
-"""Bytes of a question; longer ones are neither sent nor read."""
+"""Bytes of a question; longer ones are not read. What is sent leaves 8 kB of them."""
 
 LONGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of an answer: Redis cuts off who is sent 32 MB at once."""
@@ -35,6 +35,7 @@ LONGEST_CHANNEL: Final = 512
 _MOST_HEADERS: Final = 16
 _LONGEST_HEADER: Final = 8192
 _LONGEST_TEXT: Final = 1000
+_LONGEST_REASON: Final = 200
 # Seconds between two warnings about messages that are ignored.
 _QUIET: Final = 10.0
 
@@ -172,17 +173,31 @@ def headers_now() -> dict[str, str]:
     return headers
 
 
-def answer(question: Question, callback: Callback, process: Process) -> str:
+def answer(question: Question, callback: Callback, process: Process, ignored: "Ignored") -> str:
     """The JSON of what *callback* returns, in the Context of whoever asked."""
     token = context.attach(propagate.extract(question.context))
     try:
         return _encoded(callback(**question.params), process)
     except Exception as error:
+        if isinstance(error, TypeError) and _is_of_the_call(error):
+            why = f"its params are not those of the callback: {error!r}"
+            ignored(f"channel {question.channel}", redacted_text(why)[:_LONGEST_REASON])
+            return refusal(500, str(error), process)
         # The callback is the application's, and so is what it cannot stand.
         LOGGER.exception("The callback of broadcast channel %s failed.", question.channel)
         return refusal(500, str(error), process)
     finally:
         context.detach(token)
+
+
+def _is_of_the_call(error: TypeError) -> bool:
+    """Whether it was raised here by the call, not there by what is called.
+
+    :func:`inspect.signature` would not tell for sure: a decorator may say that it is what it wraps,
+    and ``self`` fits ``**params`` but not the call.
+    """
+    here = error.__traceback__
+    return here is not None and here.tb_next is None
 
 
 def _encoded(result: Any, process: Process) -> str:

@@ -3,12 +3,14 @@
 A record says what one switch is set to. The newest record wins everywhere, whatever the order in
 which it arrives. Newest is decided by a hybrid logical clock, not by the clocks of the hosts:
 ``n`` is one more than every ``n`` that its author had seen, or the wall clock in milliseconds if
-that is more; of two equal ones the greater ``token`` wins.
+that is more; of two equal ones the greater ``token`` wins. The clocks of the hosts may differ by a
+day: an ``n`` that is further ahead is not believed, as it would win for too long.
 
 Source: Kulkarni et al., "Logical Physical Clocks", https://cse.buffalo.edu/tech-reports/2014-04.pdf.
 """
 
 import json
+import time
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -16,16 +18,21 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
-# No clock says so before the year 144 000: what does is corrupt, and would win for ever.
+# No clock says so before the year 144 000, and Lua still knows it from the next number.
 LIMIT = 2**52
-# What a record may take of a message, which may have 64 kB.
+# Milliseconds that an n may be ahead of the clock here.
+_AHEAD = 86_400_000
+# What records may take of a message, which may have 56 kB, headers among them.
 MAX_BYTES = 16_384
+# What of that the author of a record does not use: the time that is left may take more digits.
+ROOM = 64
 MAX_CHANGES = 100
 # How long after its end a record is remembered, to win over older ones of hosts that were cut off.
 REMEMBERED = 7 * 86_400
 _SHOWN = 200
 
 _T = TypeVar("_T")
+_Placed = TypeVar("_Placed", "Record", "Change")
 
 
 class Version(NamedTuple):
@@ -95,6 +102,11 @@ class Change(Struct, frozen=True, kw_only=True):
     n: Annotated[int, Meta(gt=0, lt=LIMIT)]
     token: str
 
+    @property
+    def event(self) -> tuple[str, str]:
+        """The same wherever it is listed."""
+        return self.token, self.action
+
 
 # Made when the types are, also for those that are only converted to: msgspec 0.22 crashes Python
 # when two threads are the first to use a type.
@@ -103,14 +115,64 @@ RECORD: Final = Decoder(Record)
 CHANGE: Final = Decoder(Change)
 
 
+def latest() -> int:
+    """The greatest ``n`` that is believed now."""
+    return time.time_ns() // 1_000_000 + _AHEAD
+
+
+def believed(found: _Placed) -> _Placed:
+    """*found*, which came from elsewhere.
+
+    Raises:
+        ValueError: its ``n`` cannot be true.
+    """
+    if found.n > latest():
+        host = f" of {short(found.host)}" if found.host else ""
+        raise ValueError(f"n = {found.n} is more than a day ahead: is the clock{host} right?")
+    return found
+
+
+def heard(record: Record) -> Record:
+    """*record*, which came from elsewhere.
+
+    Raises:
+        ValueError: its ``n`` cannot be true, or it could not be told on.
+    """
+    if (size := size_of(record)) > MAX_BYTES:
+        raise ValueError(f"{size} bytes are too long, {MAX_BYTES} at most")
+    return believed(record)
+
+
+def size_of(record: Record) -> int:
+    """Bytes of *record* in a message."""
+    return len(json.dumps(msgspec.to_builtins(record)))
+
+
+def in_messages(records: Iterable[Record]) -> list[list[Record]]:
+    """*records* in as many lists as messages are needed to tell them."""
+    messages: list[list[Record]] = []
+    left = 0
+    for record in records:
+        size = size_of(record)
+        if size > left:
+            messages.append([])
+            left = MAX_BYTES
+        messages[-1].append(record)
+        left -= size
+    return messages
+
+
 def newer(records: Iterable[Record], known: Iterable[Record]) -> list[Record]:
-    """Those of *records* that are newer than what is *known*."""
+    """Those of *records* that are newer than what is *known*, and would be believed."""
     versions = {record.name: record.version for record in known}
+    most = latest()
     clock = max((version.n for version in versions.values()), default=0)
     return [
         record
         for record in records
-        if versions.get(record.name, _OLDEST) < record.version and not record.forgettable(clock)
+        if versions.get(record.name, _OLDEST) < record.version
+        and record.n <= most
+        and not record.forgettable(clock)
     ]
 
 
@@ -141,7 +203,7 @@ def end_of(record: Record, at: float) -> Change:
 
 def newest_changes(changes: Iterable[Change], limit: int) -> list[Change]:
     """Each change once, newest first."""
-    found = {(change.token, change.action): change for change in changes}
+    found = {change.event: change for change in changes}
     return sorted(found.values(), key=lambda change: (change.n, change.token), reverse=True)[:limit]
 
 

@@ -42,6 +42,8 @@ class RemoteAsk:
         self._heard: list[Heard] = []
         self._known: set[str] = set()
         self._skipped = 0
+        self.sent = False
+        """Whether Redis has taken the question."""
 
     def put(self, document: dict[str, Any], *, wants_answers: bool) -> None:
         """Ask; if Redis is away, nobody is asked, and that is said in the log."""
@@ -57,6 +59,7 @@ class RemoteAsk:
                 self._expected = self._link.client.publish(
                     self._prefix + self._channel, json.dumps(document)
                 )
+                self.sent = True
                 if not self._link.attended:
                     self._link.is_back()
         except (redis.RedisError, OSError):

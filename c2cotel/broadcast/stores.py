@@ -14,7 +14,8 @@ from c2cotel.broadcast.agreed_file import AgreedFile
 from c2cotel.broadcast.agreed_redis import AgreedRedis
 from c2cotel.broadcast.broadcaster import Broadcaster
 from c2cotel.broadcast.complaints import Complaints
-from c2cotel.broadcast.records import Change, Record, newest_changes
+from c2cotel.broadcast.records import MAX_CHANGES, Change, Record, newest_changes
+from c2cotel.redis import remedy
 
 T = TypeVar("T")
 
@@ -79,7 +80,9 @@ class Stores:
         try:
             result = use(redis)
         except OSError as error:
-            self._complaints.give(_REDIS, "What is agreed is not kept in Redis: %s", error)
+            self._complaints.give(
+                _REDIS, "What is agreed is not kept in Redis: %s. %s", error, remedy(error) or ""
+            )
             if isinstance(error, ConnectionError):
                 self._broadcaster.redis_failed(error)
             self._redis_failed()
@@ -103,6 +106,16 @@ class Stores:
             return False
         anywhere = self.in_redis(lambda redis: redis.end(record, change))
         return here is True or anywhere is not False
+
+    def catch_up(self) -> None:
+        """List in Redis what has been changed on this host while it was away."""
+        here = self.in_file(AgreedFile.changes)
+        there = self.in_redis(AgreedRedis.changes) if here else None
+        if here and there is not None:
+            listed = {change.event for change in there}
+            newest = newest_changes([*here, *there], MAX_CHANGES)
+            if missing := [change for change in newest if change.event not in listed]:
+                self.in_redis(lambda redis: redis.list_changes(missing))
 
     def changes(self, limit: int) -> list[Change]:
         """The last changes that either has, newest first."""

@@ -100,6 +100,7 @@ class Subscriber:
             pubsub: PubSub | None = None
             try:
                 pubsub = self._connect()
+                self._confirm(pubsub)
                 self._listen(pubsub)
             except Exception as error:
                 # Whatever it was, only this thread can bring the connection back.
@@ -112,22 +113,23 @@ class Subscriber:
             self._stopped.wait(self._link.connections.retry_delay)
 
     def _connect(self) -> "PubSub":
-        """Subscribe to everything, and wait until that is confirmed."""
-        import redis
-
+        """Subscribe to everything."""
         self._link.forget_kept()
         self._asked = self._wanted()
         with self._changed:
             self._confirmed.clear()
-        pubsub = self._link.subscribed(*self._asked)
+        return self._link.subscribed(*self._asked)
+
+    def _confirm(self, pubsub: "PubSub") -> None:
+        """Wait until the subscriptions are confirmed."""
+        import redis
+
         deadline = time.monotonic() + CONFIRMED_WITHIN
         while len(self._confirmed) < len(self._asked):
             left = deadline - time.monotonic()
             if left <= 0:
-                self._link.close(pubsub)
                 raise redis.TimeoutError("it does not confirm a subscription")
             self._handle(pubsub.get_message(timeout=left))
-        return pubsub
 
     def _wanted(self) -> set[str]:
         wanted = {presence(self._prefix, self._process)}

@@ -56,7 +56,7 @@ additional_auth: list[str] = []
 
 def includeme(config: Configurator) -> None:
     """Serve the console, if there is a base path, and tell other consoles how this process is."""
-    broadcast.subscribe(core.CHANNEL, core.status)
+    broadcast.subscribe(core.CHANNEL, core.status, prompt=True)
     if not settings_of(config).base_path:
         return
     # Without the slash first: request.route_path("c2c_index") is the address to show.

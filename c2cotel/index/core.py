@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from c2cotel import otel
+from c2cotel.broadcast.agreement import agreement
 from c2cotel.broadcast.messages import Process, Replies
 from c2cotel.metrics import own
 from c2cotel.settings import Loaded, Row, Settings, rows
@@ -169,7 +170,7 @@ def change_rows(changes: Iterable[Any]) -> list[ChangeRow]:
         ChangeRow(
             at=_moment(change.at),
             switch=change.switch,
-            key=change.key,
+            key=change.key or agreement().ledger.nameless(change.switch),
             action=change.action,
             before=_shown(change.previous),
             after=_shown(change.value),

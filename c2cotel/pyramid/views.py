@@ -226,6 +226,8 @@ def _check_parameters(request: Request, where: str, complaint: str) -> None:
     except Exception as error:  # webob's, of whatever it has not foreseen; it is the client's body
         raise HTTPBadRequest(complaint) from error
     for name, value in parameters:
+        if name is None:  # a part of a multipart body
+            raise HTTPBadRequest(complaint)
         text = name + value if isinstance(value, str) else name
         if "\0" in text:
             raise HTTPBadRequest(f"{name!r}: a null character is in it")

@@ -34,11 +34,11 @@ print(response.status, len(response.text), os.environ.get("OTEL_PROPAGATORS"))
 def included(tmp_path):
     """``included(settings, OTEL_X="…")``: the status, stdout and stderr of such an application."""
 
-    def run(settings=None, /, **environ):
+    def run(settings=None, /, application=APPLICATION, **environ):
         ours = ("C2C_", "OTEL_", "LOG_", "GIT_HASH")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         done = subprocess.run(
-            [sys.executable, "-c", APPLICATION.replace("SETTINGS", repr(settings))],
+            [sys.executable, "-c", application.replace("SETTINGS", repr(settings))],
             env={**kept, "C2C_RUN_DIR": f"{tmp_path}/run", "PYTHONWARNINGS": "ignore", **environ},
             capture_output=True,
             text=True,
@@ -94,3 +94,20 @@ def test_a_setting_of_the_application_that_cannot_be_stops_it(included):
     assert errors[-1].startswith(
         "c2cotel.schema.SettingsError: c2c.request_id_response = 'perhaps'"
     )
+
+
+PREFIXED = """
+from pyramid.config import Configurator
+from webob import Request
+from c2cotel.pyramid.access import Access
+
+config = Configurator()
+config.include("c2cotel", route_prefix="pre")
+config.add_c2c_view("size", lambda _: {"size": 1}, access=Access.PUBLIC)
+app = config.make_wsgi_app()
+print(Request.blank("/pre/c2c/size").get_response(app).text, config.route_prefix)
+"""
+
+
+def test_a_view_of_the_applications_is_beside_ours_wherever_the_include_was(included):
+    assert included(application=PREFIXED) == (0, '{"size":1} None\n', [])

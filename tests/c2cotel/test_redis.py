@@ -100,6 +100,27 @@ def test_a_url_that_nothing_can_be_done_with_stops_the_start_without_its_passwor
     assert "me:hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("foo=bar", "foo is not an option of Redis. Known are "),
+        ("db=1&socket_timeot=1", "socket_timeot is not an option of Redis. Is socket_timeout mean"),
+        ("ssl_cert_reqs=none", "ssl_cert_reqs is of use with TLS only: begin it with rediss://"),
+        ("sentinel_password=x", "sentinel_password is an option for Sentinels"),
+    ],
+)
+def test_an_option_in_the_url_that_redis_does_not_have_is_named(query, message):
+    url = f"redis://me:hunter2@redis/1?{query}"
+    with pytest.raises(SettingsError) as raised:
+        connect(Redis(url=url))
+    assert str(raised.value).startswith(f"C2C_REDIS_URL = redis://me:***@redis/1: {message}")
+
+
+def test_an_option_in_the_url_is_used():
+    options = options_of(url="redis://redis?socket_timeout=2&client_name=me")
+    assert (options["socket_timeout"], options["client_name"]) == (2, "me")
+
+
 def test_no_password_is_described():
     shown = connect(Redis(url="redis://me:hunter2@redis/1?password=hunter2")).description
     assert shown == "redis://me:***@redis/1"

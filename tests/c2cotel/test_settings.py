@@ -431,7 +431,7 @@ def test_a_secret_is_written_as_a_mask():
 
 
 def test_a_secret_does_not_survive_a_pickle_and_its_mask_opens_nothing():
-    lost = pickle.loads(pickle.dumps(Secret("hunter2")))  # noqa: S301 - our own bytes
+    lost = pickle.loads(pickle.dumps(Secret("hunter2")))
     assert str(lost) == "***"
     assert not lost
     assert lost != Secret("hunter2")

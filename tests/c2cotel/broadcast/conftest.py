@@ -26,6 +26,8 @@ from c2cotel_acceptance.servers import Valkey, valkey
 from c2cotel_acceptance.utils import retry_timeout
 from c2cotel_instrumentation.context import current_request_id
 
+from .service import Service
+
 PATIENCE = 20.0
 PREFIX = "p_"
 
@@ -89,7 +91,7 @@ class Member:
 
     def hear(self) -> Any:
         assert select.select([self._hear], [], [], PATIENCE)[0], "the other process is silent"
-        return pickle.load(self._hear)  # noqa: S301 - our own child
+        return pickle.load(self._hear)
 
     def __call__(self, name: str, *args: Any) -> Any:
         self.say(name, *args)
@@ -129,7 +131,7 @@ def _live(prepare: Callable[[], Broadcaster], down: int, up: int, others: tuple[
         broadcaster = prepare()
         with os.fdopen(down, "rb") as hear, os.fdopen(up, "wb") as say:
             while True:
-                name, args = pickle.load(hear)  # noqa: S301 - our own parent
+                name, args = pickle.load(hear)
                 pickle.dump(_do(broadcaster, records, name, args), say)
                 say.flush()
     except EOFError:
@@ -212,6 +214,14 @@ def asker(directory: Path) -> Iterator[Callable[..., Broadcaster]]:
             return broadcaster
 
         yield make
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Makes processes that have a switch."""
+    running = Service(tmp_path)
+    yield running
+    running.end()
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,56 @@ def test_nothing_is_agreed_at_first(store):
     assert (store.read(), store.changes()) == ([], [])
 
 
+# 2**52 - 1 is the greatest that a record may have; more than a day ahead is no time, either.
+AHEAD = [2**52 - 1, (int(time.time()) + 2 * 86_400) * 1000]
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_what_is_more_than_a_day_ahead_is_left_out_and_overwritten(store, ahead, caplog):
+    evil = record(ahead, "EVIL", tie="f")
+    if isinstance(store, AgreedRedis):
+        store._client.set(store._clock, ahead)
+        store._client.sadd(store._index, "level/")
+        kept = {"n": ahead, "token": "f", "record": msgspec.json.encode(evil)}
+        store._client.hset(f"{store._before}level/", mapping=kept)
+        store._client.lpush(store._changes, f"{ahead} {msgspec.json.encode(change(evil)).decode()}")
+    else:
+        content = {"clock": ahead, "records": {"level/": msgspec.to_builtins(evil)}}
+        (store.directory / "agreed.json").write_bytes(msgspec.json.encode(content))
+        line = msgspec.json.encode(change(evil)) + b"\n"
+        (store.directory / "changes.jsonl").write_bytes(line)
+    assert (store.read(), store.changes()) == ([], [])
+    offered = record(FAR - 1, "INFO")
+    assert store.offer([offered, record(ahead, "EVIL", key="own clock set back")]) == [offered]
+    draft = record(FAR, "DEBUG")
+    assert store.stamp(draft, change(draft)) == draft
+    assert store.read() == [draft]
+    assert [each.value for each in store.changes()] == ["DEBUG"]
+    warned = [each.getMessage() for each in caplog.records]
+    assert all("ignored" in line for line in warned)
+    assert len([line for line in warned if "ahead" in line]) == 3
+
+
 # Redis
+
+
+def test_a_clock_that_redis_cannot_have_is_complained_of(in_redis, client, prefix, caplog):
+    client.set(f"{prefix}c2c_switch_clock", 2**52 - 2)
+    draft = record(FAR, "DEBUG")
+    assert in_redis.stamp(draft, change(draft)).n == FAR
+    assert in_redis.stamp(draft, change(draft)).n == FAR + 1
+    (warning,) = caplog.records
+    assert "In Redis, ignored: the clock b'4503599627370494'" in warning.getMessage()
+
+
+def test_changes_are_offered_once(in_redis, client, prefix):
+    made = [change(record(FAR + number, number, tie=f"{number:x}")) for number in range(105)]
+    in_redis.list_changes(made[:3])
+    in_redis.list_changes(made[:3])
+    assert client.llen(f"{prefix}c2c_changes") == 3
+    assert in_redis.changes() == made[2::-1]
+    in_redis.list_changes(made)
+    assert in_redis.changes() == made[:4:-1]
 
 
 def test_the_keys_in_redis_start_with_the_prefix(in_redis, client, prefix):
@@ -247,8 +296,9 @@ def test_corrupt_records_in_the_file_are_left_out(in_files, tmp_path, caplog):
     for _ in range(2):
         assert in_files.read() == [good]
     warned = [each.getMessage() for each in caplog.records]
-    assert len(warned) == 3
-    assert all(f"In {tmp_path}, ignored: 'level/" in line for line in warned)
+    assert len(warned) == 4
+    assert all(f"In {tmp_path}, ignored: 'level/" in line for line in warned[:3])
+    assert warned[3].endswith("ignored: the clock 'noon' is no time, or more than a day ahead")
 
 
 def test_corrupt_lines_of_the_changes_are_left_out(in_files, tmp_path):
@@ -292,8 +342,9 @@ def test_a_forked_child_does_not_keep_the_lock_of_its_parent(in_files):
 
 
 def test_what_has_ended_long_ago_is_forgotten(in_files):
-    in_files.offer([record(FAR, None, key="reset"), record(FAR, "DEBUG", key="kept")])
-    in_files.offer([record(FAR + 2 * REMEMBERED * 1000, "DEBUG", key="later")])
+    past = FAR - 2 * REMEMBERED * 1000
+    in_files.offer([record(past, None, key="reset"), record(past, "DEBUG", key="kept")])
+    in_files.offer([record(FAR, "DEBUG", key="later")])
     assert {each.key for each in in_files.read()} == {"kept", "later"}
 
 

@@ -3,6 +3,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -126,10 +127,62 @@ def test_an_answer_that_is_not_json_is_an_error(asker, caplog):
     assert len(caplog.records) == 1
 
 
-def test_parameters_that_do_not_fit_the_callback_are_an_error(asker):
-    (answer,) = asker().ask("slow", {"hours": 1}).answers
-    assert answer["status"] == 500
-    assert "hours" in answer["message"]
+def test_parameters_that_do_not_fit_the_callback_are_an_error(asker, caplog):
+    asking = asker()
+    for name in ("hours", "more\n" * 500):
+        (answer,) = asking.ask("slow", {name: 1}).answers
+        assert answer["status"] == 500
+        assert name[:4] in answer["message"]
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert line.exc_info is None
+    assert line.getMessage().startswith(
+        "A message of the broadcast is ignored (channel slow): its params are not those of the "
+        "callback: "
+    )
+
+
+def test_a_type_error_within_a_callback_is_logged_as_any_other(asker, caplog):
+    asking = asker()
+    asking.subscribe("wrong", lambda: len(5))
+    assert asking.ask("wrong").answers[0]["status"] == 500
+    (line,) = caplog.records
+    assert (line.levelname, bool(line.exc_info)) == ("ERROR", True)
+
+
+def test_what_many_threads_subscribe_at_once_is_all_asked(asker):
+    asking, interval = asker(), sys.getswitchinterval()
+    channels = [f"channel {number}" for number in range(400)]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda channel: asking.subscribe(channel, lambda: 1), channels))
+            assert set(channels) <= set(asking._callbacks)
+            list(threads.map(asking.unsubscribe, channels))
+    finally:
+        sys.setswitchinterval(interval)
+    assert not set(channels) & set(asking._callbacks)
+
+
+def test_a_prompt_channel_is_answered_while_other_callbacks_hang(member, asker, clock):
+    asking, release = asker(), threading.Event()
+    asking.subscribe("hang", lambda: release.wait(20))
+    asking.subscribe("prompt", lambda: "at once", prompt=True)
+    other = member()
+    for _ in range(9):
+        other("tell", "hang")
+    assert other("ask", "prompt").answers == ["at once"]
+    assert asking.ask("prompt").answers == ["at once"]
+    assert clock() < 10
+    release.set()
+
+
+def test_only_the_others_are_asked_if_so_wished(member, asker):
+    asking, other = asker(), member()
+    replies = asking.ask("count", here=False)
+    assert replies.answered == (other.process,)
+    asking.tell("count", here=False)
+    assert asking.ask("counted").answers[0] == 0
 
 
 def test_a_question_that_is_not_json_or_too_long_is_refused(asker):
@@ -255,7 +308,7 @@ def test_a_directory_that_cannot_be_written_is_said_and_the_process_goes_on(
         (b"", "it is not JSON"),
     ],
 )
-def test_a_malformed_question_is_ignored_with_a_warning(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_malformed_question_is_ignored_with_a_warning(
     asker, directory, caplog, eventually, sent, why
 ):
     asking = asker()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from c2cotel.broadcast.messages import (
     Heard,
+    Ignored,
     IgnoredError,
     Process,
     Question,
@@ -36,7 +37,7 @@ def test_whatever_comes_is_a_question_or_is_ignored(data):
     assert isinstance(question.params, dict)
     assert question.answer_channel is None or question.answer_channel.startswith("p_")
     assert all(isinstance(each, str) for pair in question.context.items() for each in pair)
-    json.loads(answer(question, lambda **params: params, HERE))
+    json.loads(answer(question, lambda **params: params, HERE, Ignored()))
 
 
 @given(st.binary() | st.dictionaries(KEYS, JSON).map(lambda each: json.dumps(each).encode()))
@@ -50,13 +51,13 @@ def test_whatever_comes_is_an_answer_or_is_ignored(data):
 
 @given(JSON.filter(lambda each: not isinstance(each, dict) and "nan" not in repr(each).lower()))
 def test_an_answer_arrives_as_it_was_with_the_name_of_its_process(result):
-    text = answer(Question("channel", {}), lambda: result, HERE)
+    text = answer(Question("channel", {}), lambda: result, HERE, Ignored())
     assert read_answer(with_name(text, HERE).encode()) == Heard(HERE, result)
 
 
 def test_a_dictionary_is_not_changed_where_it_comes_from():
     result = {"a": 1}
-    text = answer(Question("channel", {}), lambda: result, HERE)
+    text = answer(Question("channel", {}), lambda: result, HERE, Ignored())
     assert json.loads(text) == {"a": 1, "hostname": "here", "pid": 7}
     assert result == {"a": 1}
 
@@ -66,7 +67,7 @@ def test_who_is_asked_otherwise_says_so():
 
 
 def test_an_answer_that_is_too_long_is_an_error(caplog):
-    told = json.loads(answer(Question("channel", {}), lambda: "x" * 2**24, HERE))
+    told = json.loads(answer(Question("channel", {}), lambda: "x" * 2**24, HERE, Ignored()))
     assert told["message"] == "The answer has 16777218 bytes, 16777216 are the limit."
     assert "The callback of broadcast channel channel failed." in caplog.text
 

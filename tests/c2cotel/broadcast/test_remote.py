@@ -9,17 +9,21 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 import redis as redis_py
 import requests
 
+from c2cotel.broadcast.agreement import Agreement
 from c2cotel.broadcast.broadcaster import Broadcaster
+from c2cotel.broadcast.link import Link
 from c2cotel.broadcast.messages import UNKNOWN, Process, Replies
-from c2cotel.redis import connect
+from c2cotel.redis import connect, remedy
 from c2cotel.settings import Redis
 from c2cotel_acceptance.servers import Gunicorn, closed_port, sentinels
+
+from .conftest import connections
 
 PREFIX = "p_"
 
@@ -222,7 +226,7 @@ def test_a_question_without_an_answer_channel_is_executed(asker, redis_server, p
         (b"[" * 65_000, "it is not JSON"),
     ],
 )
-def test_a_hostile_message_is_ignored_with_a_warning_that_does_not_repeat_it(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_hostile_message_is_ignored_with_a_warning_that_does_not_repeat_it(
     asker, redis_server, predecessor, caplog, eventually, message, why
 ):
     asking = asker(url=redis_server.url)
@@ -238,6 +242,19 @@ def test_hostile_messages_do_not_fill_the_log(asker, redis_server, predecessor, 
         predecessor.client.publish(f"{PREFIX}who", "nonsense")
     assert len(asking.ask("who").answers) == 1
     assert caplog.text.count("ignored") == 1
+
+
+def test_parameters_that_a_callback_does_not_take_do_not_fill_the_log(
+    asker, redis_server, predecessor, caplog
+):
+    asker(url=redis_server.url)
+    for name in ("bogus", "self") * 50:
+        predecessor.client.publish(f"{PREFIX}counted", json.dumps({"params": {name: 1}}))
+    (answer,) = predecessor.ask("counted", {"bogus": 1})
+    assert answer["status"] == 500
+    assert "'bogus'" in answer["message"]
+    assert caplog.text.count("ignored") == 1
+    assert "Traceback" not in caplog.text
 
 
 def test_hostile_answers_are_ignored(asker, redis_server, predecessor, caplog):
@@ -279,7 +296,7 @@ def test_a_redis_that_hangs_delays_the_start_by_a_second_at_most(asker, own_serv
     own_server.resume()
 
 
-def test_a_redis_that_stops_is_noticed_and_costs_an_ask_half_a_second_once(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_redis_that_stops_is_noticed_and_costs_an_ask_half_a_second_once(
     member, asker, directories, own_server, eventually, clock
 ):
     one, two = directories
@@ -300,7 +317,7 @@ def test_a_redis_that_stops_is_noticed_and_costs_an_ask_half_a_second_once(  # n
     assert len(asking.ask("who").answers) == 3
 
 
-def test_a_redis_that_is_killed_and_started_again_is_found_again(  # noqa: PLR0913, PLR0917 - fixtures
+def test_a_redis_that_is_killed_and_started_again_is_found_again(
     member, asker, directories, own_server, eventually, caplog
 ):
     one, two = directories
@@ -332,6 +349,83 @@ def test_a_redis_that_comes_later_is_found(asker, own_server, eventually):
     client.close()
 
 
+def test_who_tells_while_redis_is_away_knows_that_other_hosts_were_not_told(asker, own_server):
+    asking = asker(url=own_server.url)
+    assert asking.tell("count") is True
+    own_server.kill()
+    assert asking.tell("count") is False
+    assert asking.tell("count") is False
+    assert asker().tell("count") is True
+
+
+# Redis that refuses
+
+
+def commands(server, *lines):
+    with redis_py.Redis.from_url(server.url) as client:
+        for line in lines:
+            client.execute_command(*line.split())
+
+
+@pytest.mark.parametrize("login", ["", ":hunter2@", "me:hunter2@"])
+def test_a_wrong_password_is_said_once_with_what_to_mend(asker, own_server, caplog, login):
+    commands(own_server, "CONFIG SET requirepass right")
+    url = own_server.url.replace("redis://", f"redis://{login}")
+    asking = asker(url=url)
+    threading.Event().wait(0.5)  # several attempts
+    assert asking.reachable is False
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert line.startswith("Redis refuses this process (redis://")
+    assert "C2C_REDIS_URL" in line
+    assert "C2C_REDIS_OPTIONS" in line
+    assert "hunter2" not in line
+    assert "nothing has to be done" not in line
+
+
+def test_a_missing_right_is_said_once_with_what_to_mend(asker, own_server, caplog):
+    commands(own_server, "ACL SETUSER default resetchannels")
+    asking = asker(url=own_server.url)
+    threading.Event().wait(0.5)  # several attempts
+    assert len(asking._link._open) <= 1
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert line.startswith("Redis refuses this process (redis://")
+    assert "ACL" in line
+    assert "C2C_BROADCAST_PREFIX" in line
+    assert "nothing has to be done" not in line
+
+
+def test_the_rights_that_are_asked_for_are_enough(asker, directories, own_server, caplog):
+    rights = re.search(r"ACL SETUSER … (.*?)\)", remedy(redis_py.exceptions.NoPermissionError()))[1]
+    rights = rights.replace("PREFIX", PREFIX)
+    commands(own_server, f"ACL SETUSER me on >secret {rights}")
+    url = own_server.url.replace("redis://", "redis://me:secret@")
+    asking, other = (asker(path, url, path.name) for path in directories)
+    assert processes(asking.ask("who")) == {asking.process, other.process}
+    agreed, another = Agreement(asking), Agreement(other)
+    applied = []
+    for each in (agreed, another):
+        each.switch("level", check=lambda _, value: value, apply=lambda *args: applied.append(args))
+    agreed.set("level", "", "DEBUG", ttl=0.1, actor="", address="")
+    agreed.reconcile()
+    assert applied[:2] == [("", "DEBUG")] * 2
+    assert [each.action for each in agreed.changes()][-1:] == ["set"]
+    assert [r.getMessage() for r in caplog.records if "Redis" in r.getMessage()] == []
+
+
+def test_a_redis_that_comes_back_and_refuses_says_so(caplog):
+    with closed_port() as port, closing(connections(f"redis://127.0.0.1:{port}")) as nobody:
+        link = Link(nobody)
+        for _ in range(2):
+            link.is_away(redis_py.ConnectionError("refused"))
+        for _ in range(2):
+            link.is_away(redis_py.AuthenticationError("invalid username-password pair"))
+        link.close_all()
+    assert [r.getMessage().partition(" (")[0] for r in caplog.records] == [
+        "Redis is away",
+        "Redis refuses this process",
+    ]
+
+
 # Forks
 
 
@@ -353,7 +447,7 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("redis", [False, True])
 @pytest.mark.parametrize("preload", [False, True])
-def test_all_workers_of_gunicorn_answer_and_its_master_does_not(  # noqa: PLR0913, PLR0917 - fixtures
+def test_all_workers_of_gunicorn_answer_and_its_master_does_not(
     tmp_path, directory, redis_server, preload, redis, eventually
 ):
     """By local sockets or not: with Redis there is nothing that another host could not do."""

@@ -143,6 +143,27 @@ def test_the_clock_counts_on_from_what_was_seen():
     assert [process.ledger.tick(), process.ledger.tick()] == [ahead + 1, ahead + 2]
 
 
+def test_what_is_refused_does_not_move_the_clock():
+    def check(_, value):
+        raise ValueError(value)
+
+    process = Process(check).use()
+    ahead = int(time.time() * 1000) + 3_600_000
+    process.take(record(ahead, "NOPE"))
+    assert process.ledger.tick() < ahead
+
+
+def test_a_clock_that_was_set_back_by_days_is_followed():
+    """What came from before it would win for days, and others would refuse what follows it."""
+    process = Process().use()
+    ahead = int(time.time() * 1000) + 5 * 86_400_000
+    process.take(record(ahead, "before"))
+    n = process.ledger.tick()
+    assert n < ahead - 4 * 86_400_000
+    process.take(record(n, "after"))
+    assert process.effective() == {"": "after"}
+
+
 def test_an_older_value_is_never_applied_after_a_newer_one():
     process = Process()
     applying, going_on = threading.Event(), threading.Event()

@@ -683,6 +683,59 @@ class Broadcast(Section, frozen=True, kw_only=True):
     ] = "broadcast_api_"
 
 
+class HealthCheck(Section, frozen=True, kw_only=True):
+    """Checks of what the service needs, see :mod:`c2cotel.health_check`."""
+
+    timeout: Annotated[
+        float,
+        Meta(
+            description="Seconds that a health check may take, unless it says otherwise.",
+            gt=0,
+            le=3600,
+            examples=[2],
+        ),
+    ] = 2.0
+    url_timeout: Annotated[
+        float,
+        Meta(
+            description="Seconds that the check of a URL may take, unless it says otherwise.",
+            gt=0,
+            le=3600,
+            examples=[3],
+        ),
+    ] = 3.0
+    deadline: Annotated[
+        float,
+        Meta(
+            description="Seconds after which the health views answer, whatever still runs.",
+            gt=0,
+            le=3600,
+            examples=[10],
+        ),
+    ] = 10.0
+    cache: Annotated[
+        float,
+        Meta(
+            description="Seconds that the outcome of a health check is told again before it is "
+            "run again.",
+            ge=0,
+            le=3600,
+            examples=[0],
+        ),
+    ] = 0.0
+    grace: Annotated[
+        float,
+        Meta(
+            description="Seconds from SIGTERM on that readiness fails while requests are still "
+            "accepted, if somebody has asked for readiness lately "
+            "(`gunicorn -c python:c2cotel.gunicorn`).",
+            ge=0,
+            le=600,
+            examples=[5],
+        ),
+    ] = 5.0
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All settings; each section has its defaults, so ``Settings()`` is an empty environment's."""
 
@@ -714,9 +767,17 @@ class Settings(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Serve `{base_path}/logging/level`, to see and change log levels."),
     ] = False
+    development: Annotated[
+        bool,
+        Meta(
+            description="Show stack traces to everybody; for development only.",
+            extra={"env": "DEVELOPMENT"},
+        ),
+    ] = False
     auth: Auth = Auth()
     redis: Redis = Redis()
     broadcast: Broadcast = Broadcast()
+    health_check: HealthCheck = HealthCheck()
     request_id: RequestId = RequestId()
     prometheus: Prometheus = Prometheus()
     metrics: Metrics = Metrics()

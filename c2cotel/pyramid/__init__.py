@@ -21,6 +21,7 @@ FEATURES = (
     "c2cotel.prometheus",
     "c2cotel.versions",
     "c2cotel.logging_level",
+    "c2cotel.health_check",
     "c2cotel.index",
     "c2cotel.broadcast",
 )

@@ -1,0 +1,86 @@
+"""What a gunicorn's master does when it is told to end."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from c2cotel.health_check.draining import Draining, end_gracefully
+
+
+class Arbiter:
+    """What of gunicorn's is used: the method that ends it, and how many masters there are."""
+
+    reexec_pid = 0
+    master_pid = 0
+
+    def handle_term(self):
+        raise StopIteration
+
+
+@pytest.fixture
+def state():
+    return Draining()
+
+
+@pytest.fixture
+def terminated():
+    """The times at which this process got SIGTERM."""
+    times = []
+    before = signal.signal(signal.SIGTERM, lambda *_: times.append(time.monotonic()))
+    yield times
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_readiness_fails_first_and_the_end_comes_later(state, terminated):
+    arbiter = Arbiter()
+    end_gracefully(arbiter, 0.2, state)
+    state.asked()
+    began = time.monotonic()
+    arbiter.handle_term()
+    assert state.active
+    while not terminated:
+        assert time.monotonic() - began < 10
+        time.sleep(0.01)
+    assert terminated[0] - began >= 0.2
+    with pytest.raises(StopIteration):
+        arbiter.handle_term()
+
+
+def test_a_second_signal_ends_at_once(state):
+    arbiter = Arbiter()
+    end_gracefully(arbiter, 3600, state)
+    state.asked()
+    arbiter.handle_term()
+    with pytest.raises(StopIteration):
+        arbiter.handle_term()
+
+
+@pytest.mark.parametrize("reason", ["nobody asks", "no grace", "new master", "old master"])
+def test_it_ends_at_once_where_waiting_is_of_no_use(state, reason):
+    arbiter = Arbiter()
+    end_gracefully(arbiter, 0 if reason == "no grace" else 3600, state)
+    if reason != "nobody asks":
+        state.asked()
+    arbiter.master_pid = 7 if reason == "new master" else 0
+    arbiter.reexec_pid = 7 if reason == "old master" else 0
+    with pytest.raises(StopIteration):
+        arbiter.handle_term()
+    assert not state.active
+
+
+# Python 3.12 warns of forks beside threads.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_forked_processes_know_it(state):
+    pid = os.fork()
+    if pid == 0:
+        state.asked()
+        end = time.monotonic() + 10
+        while not state.active and time.monotonic() < end:
+            time.sleep(0.005)
+        os._exit(0 if state.active else 1)
+    while not state.watched:
+        time.sleep(0.005)
+    state.begin()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -188,7 +188,7 @@ def _by_url(settings: RedisSettings, options: dict[str, Any]) -> Connections:
         # It does not connect; options in the URL are looked at now, not at the first request.
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError) as error:
-        if unknown := re.search(r"unexpected keyword argument '(.*)'", str(error)):
+        if unknown := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
             raise SettingsError(
                 f"C2C_REDIS_URL = {shown}: {_misplaced(unknown[1], url, 'it')}"
             ) from error

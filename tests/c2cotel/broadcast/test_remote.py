@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing

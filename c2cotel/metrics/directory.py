@@ -64,6 +64,9 @@ _OWN = re.compile(
 )
 
 
+_RUN = re.compile(rf"{PREFIX}(\d+-\d+|run-\w+)")
+
+
 class RunDirectoryError(OSError):
     """No directory could be made or joined; the message says which were tried and why not."""
 
@@ -303,7 +306,7 @@ def _make_in(base: Path) -> Path:
         if not path.is_symlink() and path.stat().st_uid == os.getuid():
             return path
         # Somebody else guessed the name: nothing of ours goes in there.
-        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=base))
     probe = path / "probe.tmp"
     try:
         with probe.open("wb") as file:
@@ -318,6 +321,9 @@ def _make_in(base: Path) -> Path:
 def _sweep(base: Path) -> None:
     """Remove what killed services left behind."""
     for path in base.glob(PREFIX + "*"):
+        # Nothing else that begins like this is ours to remove.
+        if not _RUN.fullmatch(path.name):
+            continue
         try:
             status = path.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():

@@ -180,7 +180,7 @@ def age(path):
 
 def leftover(base, name):
     """What a killed service leaves: nobody holds its locks, and its first process is gone."""
-    path = base / f"c2cotel-{name}"
+    path = base / f"c2cotel-run-{name}"
     path.mkdir()
     for file in ("presence", "setup", "fold"):
         (path / file).touch()
@@ -214,23 +214,28 @@ def test_what_was_killed_a_moment_ago_is_swept(bases):
 def test_what_killed_services_left_is_swept(bases, tmp_path):
     dead, young, alive = (leftover(bases[0], name) for name in ("dead", "young", "alive"))
     os.utime(young)
-    half = bases[0] / "c2cotel-half"
+    half = bases[0] / "c2cotel-99999999-7"
     half.mkdir()
     age(half)
     other = bases[0] / "other"
     other.mkdir()
     age(other)
     (tmp_path / "precious").mkdir()
-    link = bases[0] / "c2cotel-link"
+    # Somebody else's that begins like ours.
+    alike = bases[0] / "c2cotel-backup"
+    alike.mkdir()
+    age(alike)
+    link = bases[0] / "c2cotel-run-link"
     link.symlink_to(tmp_path / "precious")
     os.utime(link, (0, 0), follow_symlinks=False)
-    (bases[0] / "c2cotel-file").write_text("x")
-    age(bases[0] / "c2cotel-file")
+    (bases[0] / "c2cotel-run-file").write_text("x")
+    age(bases[0] / "c2cotel-run-file")
     presence = os.open(alive / "presence", os.O_RDWR)
     fcntl.flock(presence, fcntl.LOCK_SH)
     joined = join({})
     left = {path.name for path in bases[0].iterdir()} - {joined.path.name}
-    assert left == {"c2cotel-young", "c2cotel-alive", "other", "c2cotel-link", "c2cotel-file"}
+    ours = {f"c2cotel-run-{name}" for name in ("young", "alive", "link", "file")}
+    assert left == {*ours, "c2cotel-backup", "other"}
     assert list((tmp_path / "precious").iterdir()) == []
     os.close(presence)
     joined.leave()

@@ -43,9 +43,13 @@ unit-%:
 	    $(UV) sync --frozen --quiet --python "$$(sed -n 's/^$* //p' $(CACHE)/interpreters)" \
 	    $$([ $* = 3.12 ] && echo --no-group sqlalchemy-2-1 --group sqlalchemy-2-0)
 	@echo "== unit tests on CPython $* begin"
-	@$(CACHE)/python-$*/bin/python -m pytest tests $$([ $* = 3.11 ] && echo --cov --cov-report=term) \
+	@$(CACHE)/python-$*/bin/python -m pytest tests \
 	    > $(CACHE)/unit-$*.log 2>&1 || failed=1; \
 	    echo "== unit tests on CPython $*"; cat $(CACHE)/unit-$*.log; exit $${failed:-0}
+
+.PHONY: coverage
+coverage: $(CACHE)/synced ## Tell which lines the fast tests do not reach
+	$(RUN) pytest tests --cov --cov-report=term
 
 .PHONY: acceptance
 acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, PostgreSQL, Prometheus

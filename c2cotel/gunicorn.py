@@ -20,6 +20,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from c2cotel.draining import close_port_first, end_gracefully
 from c2cotel.otel import instrument
 from c2cotel.pyramid_logging import dict_config
 from c2cotel.settings import load
@@ -75,9 +76,12 @@ worker_tmp_dir = str(_memory) if os.access(_memory, os.W_OK | os.X_OK) else None
 
 def when_ready(server: Any) -> None:
     """Let readiness fail first at SIGTERM; one of the application's own calls this one."""
-    from c2cotel.health_check.draining import end_gracefully
-
     end_gracefully(server, _settings.health_check.grace)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let a worker that ends close its port first; one of the application's own calls this one."""
+    close_port_first(worker)
 
 
 logger_class = Logger

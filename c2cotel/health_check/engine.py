@@ -5,7 +5,8 @@ its own busy, and no other. Whoever asks for a check that is running waits for t
 that is late has failed; it is left alone, told about, and not started again while it hangs.
 
 Whoever waits keeps a thread of the application busy, and a check may be about that application. So
-only few wait for the whole time; others, while these wait, are told what was found before.
+only few wait for the whole time; others, while these wait, are told what was found before, and if
+that is nothing, they wait for half of it.
 """
 
 import logging
@@ -40,9 +41,12 @@ LOGGER = logging.getLogger(__name__)
 Subject: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 MOST_WAITING: Final = 2
-"""How many wait as long as it takes; the others, as long as something was found lately, do not."""
+"""How many wait as long as it takes; the others have less patience."""
 
 _PATIENCE: Final = 0.1
+# Of the time of a check that nothing is known of. The other half is enough for the application's
+# answer to a check that could not be given a thread before.
+_PATIENCE_WITHOUT_NEWS: Final = 0.5
 _LATELY: Final = 60.0
 
 
@@ -70,8 +74,8 @@ class _Run:
 
     def late(self) -> Outcome:
         """It has failed, for whoever does not wait any longer."""
-        seconds = time.monotonic() - self.began
-        message = f"No result after {seconds:.1f} s"
+        now = time.monotonic()
+        message = f"No result{' yet,' if now < self.due else ''} after {now - self.began:.1f} s"
         return self.ended(ok=False, message=message, private=message, stack=stack_of(self.thread))
 
 
@@ -164,11 +168,14 @@ class Engine:
 
     def _wait(self, run: _Run, until: float, *, crowded: bool) -> Outcome:
         until = min(run.due, until)
-        if crowded and (last := self._found_lately(run.check)) is not None:
-            if not run.done.wait(min(_PATIENCE, max(0.0, until - time.monotonic()))):
-                return last
-        else:
-            run.done.wait(max(0.0, until - time.monotonic()))
+        last = self._found_lately(run.check) if crowded else None
+        if crowded:
+            soon = time.monotonic() + _PATIENCE
+            if last is None:
+                soon = max(soon, run.began + run.check.timeout * _PATIENCE_WITHOUT_NEWS)
+            until = min(until, soon)
+        if not run.done.wait(max(0.0, until - time.monotonic())) and last is not None:
+            return last
         return run.outcome or self._late(run)
 
     def _found_lately(self, check: Check) -> Outcome | None:

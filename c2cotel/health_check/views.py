@@ -11,8 +11,8 @@ from pyramid.httpexceptions import HTTPBadRequest
 from pyramid.request import Request
 from pyramid.response import Response
 
+from c2cotel.draining import draining
 from c2cotel.health_check.core import LIVES, Check, Outcome
-from c2cotel.health_check.draining import draining
 from c2cotel.health_check.health import Health
 from c2cotel.health_check.report import HEALTH_JSON, body, health_body
 from c2cotel.health_check.requests import own_request

@@ -24,7 +24,7 @@ _DEEPEST = 10
 @view_config(route_name="hello", request_method="GET", renderer="json")
 def hello(request: Request) -> dict[str, Any]:
     """The last thing said."""
-    with request.registry["sessions"]() as session:
+    with request.registry["reading_sessions"]() as session:
         message = session.scalars(select(Message).order_by(Message.id.desc()).limit(1)).one()
         _LOG.info("Message %s is read", message.id)
         return {"id": message.id, "text": message.text}

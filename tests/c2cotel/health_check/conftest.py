@@ -13,8 +13,8 @@ from pyramid.config import Configurator
 from webob import Request
 
 from c2cotel import broadcast, redis
+from c2cotel.draining import draining
 from c2cotel.health_check.core import Check, Checks
-from c2cotel.health_check.draining import draining
 from c2cotel.health_check.engine import Engine
 from c2cotel.pyramid.views import add_c2c_view
 

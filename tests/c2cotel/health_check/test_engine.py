@@ -244,6 +244,21 @@ def test_who_comes_to_a_crowd_waits_if_nothing_is_known(bench, gate, running):
     assert only(third[0]).ok
 
 
+def test_who_comes_to_a_crowd_waits_half_the_time_if_nothing_is_known(bench, gate, running):
+    """Else a check that asks the application itself finds no thread there in its time."""
+    bench.add("own page", gate, timeout=1.6)
+    with running(bench.run) as first, running(bench.run):
+        until(lambda: bench.engine._waiting == MOST_WAITING)
+        began = time.monotonic()
+        outcome = only(bench.run())
+        assert 0 < time.monotonic() - began < 1.4
+        assert (outcome.ok, outcome.message) == (False, "No result yet, after 0.8 s")
+        gate.opened.set()
+    assert only(first[0]).ok
+    assert bench.points("c2c.health_check.status") == {"own page": 1}
+    assert bench.spans == ()
+
+
 def test_an_outcome_is_told_again_while_it_is_fresh(make_bench):
     bench, calls = make_bench(cache=60), []
     bench.add("check", calls.append)

@@ -7,8 +7,8 @@ from pyramid.config import Configurator
 from pyramid.exceptions import ConfigurationError
 from webob import Request
 
+from c2cotel.draining import draining
 from c2cotel.health_check import HealthCheck, JsonCheckException
-from c2cotel.health_check.draining import draining
 from c2cotel.pyramid.console import console_of
 
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "4a1c9e7b2d60"
+revision = "4a8c1bb4e775"
 down_revision = None
 branch_labels = None
 depends_on = None

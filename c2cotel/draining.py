@@ -4,6 +4,9 @@ Whoever sends requests here (a load balancer, Kubernetes) needs some seconds to 
 should not. So gunicorn's master, told to end, first lets every worker answer 503 to questions for
 readiness, goes on serving for ``grace`` seconds, and only then closes its port. A second SIGTERM
 ends it at once, and so does the first where nobody has asked for readiness lately.
+
+Then each worker closes its port before it finishes its requests: whoever connects later is refused,
+and may try elsewhere, rather than kept waiting and cut off.
 """
 
 import functools
@@ -78,3 +81,31 @@ def end_gracefully(arbiter: Any, grace: float, state: Draining | None = None) ->
         again.start()
 
     arbiter.handle_term = handle_term
+
+
+def close_port_first(worker: Any) -> None:
+    """Have gunicorn's *worker* close its port when it begins to end; from ``post_worker_init``.
+
+    One of gthread accepts nobody then, but goes on to listen until its last request has ended:
+    connections made meanwhile would be reset.
+    """
+    set_accept_enabled = getattr(worker, "set_accept_enabled", None)
+    if set_accept_enabled is None:
+        return
+
+    def close_at_the_end(enabled: bool) -> None:  # noqa: FBT001 - gunicorn's
+        set_accept_enabled(enabled)
+        if enabled or worker.alive:
+            return
+        for listener in worker.sockets:
+            _accept_who_waits(worker, listener)
+            listener.close()
+
+    worker.set_accept_enabled = close_at_the_end
+
+
+def _accept_who_waits(worker: Any, listener: Any) -> None:
+    before = -1
+    while worker.nr_conns > before:
+        before = worker.nr_conns
+        worker.accept(listener)

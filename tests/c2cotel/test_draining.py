@@ -1,12 +1,14 @@
-"""What a gunicorn's master does when it is told to end."""
+"""What gunicorn's master and workers do when they are told to end."""
 
+import contextlib
 import os
 import signal
+import socket
 import time
 
 import pytest
 
-from c2cotel.health_check.draining import Draining, end_gracefully
+from c2cotel.draining import Draining, close_port_first, end_gracefully
 
 
 class Arbiter:
@@ -84,3 +86,58 @@ def test_forked_processes_know_it(state):
         time.sleep(0.005)
     state.begin()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Worker:
+    """What of gunicorn's gthread is used, with a real port."""
+
+    def __init__(self, listener):
+        self.sockets = [listener]
+        self.alive = True
+        self.nr_conns = 0
+        self.accepted = []
+        self.accepts = True
+
+    def set_accept_enabled(self, enabled):
+        self.accepts = enabled
+
+    def accept(self, listener):
+        with contextlib.suppress(BlockingIOError):
+            self.accepted.append(listener.accept()[0])
+            self.nr_conns += 1
+
+
+@pytest.fixture
+def worker():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        made = Worker(listener)
+        close_port_first(made)
+        yield made
+        for connection in made.accepted:
+            connection.close()
+
+
+def test_a_worker_that_ends_takes_who_waits_and_closes_its_port(worker):
+    address = worker.sockets[0].getsockname()
+    waiting = [socket.create_connection(address, timeout=10) for _ in range(3)]
+    worker.alive = False
+    worker.set_accept_enabled(False)
+    assert (worker.accepts, len(worker.accepted)) == (False, 3)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=10)
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_worker_that_has_enough_to_do_keeps_its_port(worker):
+    address = worker.sockets[0].getsockname()
+    worker.set_accept_enabled(False)
+    socket.create_connection(address, timeout=10).close()
+    assert (worker.accepts, worker.accepted) == (False, [])
+    worker.set_accept_enabled(True)
+    assert worker.accepts
+
+
+def test_a_worker_of_another_kind_is_left_alone():
+    close_port_first(object())

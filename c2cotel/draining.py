@@ -24,6 +24,7 @@ LOGGER = logging.getLogger(__name__)
 # Nobody who looks at readiness does so more rarely.
 _WATCHED: Final = 120.0
 _FLAG: Final = 0
+_ENDING: Final = 1
 _ASKED: Final = 8
 
 
@@ -42,6 +43,14 @@ class Draining:
 
     def end(self) -> None:
         self._page[_FLAG] = 0
+
+    @property
+    def ending(self) -> bool:
+        """Whether the port is to be closed: the service ends, not just one of its workers."""
+        return self._page[_ENDING] == 1
+
+    def close(self) -> None:
+        self._page[_ENDING] = 1
 
     def asked(self) -> None:
         """Somebody wants to know whether this service is ready."""
@@ -72,6 +81,7 @@ def end_gracefully(arbiter: Any, grace: float, state: Draining | None = None) ->
         # At USR2 there are two masters on one port: requests go on, whichever of them ends.
         two = getattr(arbiter, "reexec_pid", 0) or getattr(arbiter, "master_pid", 0)
         if grace <= 0 or two or drained.active or not drained.watched:
+            drained.close()
             end_now()
             return
         drained.begin()
@@ -83,19 +93,21 @@ def end_gracefully(arbiter: Any, grace: float, state: Draining | None = None) ->
     arbiter.handle_term = handle_term
 
 
-def close_port_first(worker: Any) -> None:
-    """Have gunicorn's *worker* close its port when it begins to end; from ``post_worker_init``.
+def close_port_first(worker: Any, state: Draining | None = None) -> None:
+    """Have gunicorn's *worker* close its port when it ends with all others.
 
-    One of gthread accepts nobody then, but goes on to listen until its last request has ended:
-    connections made meanwhile would be reset.
+    From ``post_worker_init``, beside :func:`end_gracefully`. A worker of gthread accepts nobody
+    then, but goes on to listen until its last request has ended: connections made meanwhile would
+    be reset. One that is replaced leaves who waits to the others.
     """
+    drained = state or draining()
     set_accept_enabled = getattr(worker, "set_accept_enabled", None)
     if set_accept_enabled is None:
         return
 
     def close_at_the_end(enabled: bool) -> None:  # noqa: FBT001 - gunicorn's
         set_accept_enabled(enabled)
-        if enabled or worker.alive:
+        if enabled or worker.alive or not drained.ending:
             return
         for listener in worker.sockets:
             _accept_who_waits(worker, listener)
@@ -106,6 +118,10 @@ def close_port_first(worker: Any) -> None:
 
 def _accept_who_waits(worker: Any, listener: Any) -> None:
     before = -1
-    while worker.nr_conns > before:
+    while before < worker.nr_conns < worker.cfg.worker_connections:
         before = worker.nr_conns
-        worker.accept(listener)
+        try:
+            worker.accept(listener)
+        except OSError as error:  # no descriptor is left: those inside are served all the same
+            LOGGER.warning("Nobody more can be let in at the end: %s", error)
+            return

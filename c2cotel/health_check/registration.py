@@ -65,7 +65,7 @@ class HealthCheck:
         query = query_cb or database.answers
         if at_least_one_model is not None and query_cb is None:
             query = database.at_least_one(at_least_one_model)
-        seconds = timeout or self._options.timeout
+        seconds = self._options.timeout if timeout is None else timeout
         for binding in self._bindings(session, engine_type):
             self._add(
                 f"db_engine_{binding.name}",
@@ -98,7 +98,7 @@ class HealthCheck:
             raise ConfigurationError(str(error)) from error
         known = known_versions()
         known.listen()
-        seconds = timeout or self._options.timeout
+        seconds = self._options.timeout if timeout is None else timeout
 
         def found(version: str) -> None:
             known.found(name, str(alembic_ini_path), version)
@@ -130,7 +130,7 @@ class HealthCheck:
         request and the response, and returns the result. It is called as the URL if *name* is not
         given.
         """
-        seconds = timeout or self._options.url_timeout
+        seconds = self._options.url_timeout if timeout is None else timeout
         header = self._settings.request_id.header or "X-Request-ID"
         check = UrlCheck(url, params, headers, check_cb, timeout=seconds, id_header=header)
         self._add(

@@ -29,9 +29,7 @@ _ENDING = Check("shutdown", lambda _: None, LIVES, 1.0)
 def health_check(request: Request) -> Response:
     """``?max_level=`` (1), ``?checks=`` and ``?group=`` select; ``?trace=1`` makes spans."""
     level = _level(request, LIVES)
-    selected = _health(request).checks.selected(
-        level, _text(request, "checks"), _text(request, "group")
-    )
+    selected = _health(request).checks.selected(level, _text(request, "checks"), _group(request))
     return _answer(request, _run(request, selected), _FAILED)
 
 
@@ -60,7 +58,7 @@ def ready(request: Request) -> Response:
 
 def startup(request: Request) -> Response:
     """Whether what is vital has been there once, in this process."""
-    started, group = _health(request).started, _text(request, "group")
+    started, group = _health(request).started, _group(request)
     if group in started:
         return _answer(request, (), _UNAVAILABLE)
     outcomes = _run(request, _vital(request))
@@ -126,7 +124,7 @@ def _run(request: Request, checks: Iterable[Check]) -> list[Outcome]:
 
 def _traced(request: Request) -> bool:
     text = _text(request, "trace")
-    if text not in (None, "0", "1"):
+    if text not in (None, "", "0", "1"):
         raise HTTPBadRequest("trace: expected 1 or 0")
     if text == "1":
         authority_of(request).authorise(request, Access.READ)
@@ -134,7 +132,7 @@ def _traced(request: Request) -> bool:
 
 
 def _vital(request: Request) -> Iterable[Check]:
-    return _health(request).checks.selected(LIVES, group=_text(request, "group"))
+    return _health(request).checks.selected(LIVES, group=_group(request))
 
 
 def _may_see_details(request: Request) -> bool:
@@ -151,6 +149,15 @@ def _level(request: Request, default: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise HTTPBadRequest("max_level: expected a whole number, for example 1")
     return min(int(text[:10]), _ALL)
+
+
+def _group(request: Request) -> str | None:
+    """The group that is asked for; a probe of one that is not there would never fail."""
+    group = _text(request, "group") or None
+    known = sorted({check.group for check in _health(request).checks if check.group})
+    if group is not None and group not in known:
+        raise HTTPBadRequest(f"group={group!r}: expected one of {', '.join(known) or 'none'}")
+    return group
 
 
 def _text(request: Request, name: str) -> str | None:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,6 +98,7 @@ class Worker:
         self.nr_conns = 0
         self.accepted = []
         self.accepts = True
+        self.cfg = SimpleNamespace(worker_connections=1000)
 
     def set_accept_enabled(self, enabled):
         self.accepts = enabled
@@ -112,7 +114,8 @@ def worker():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         made = Worker(listener)
-        close_port_first(made)
+        made.state = Draining()
+        close_port_first(made, made.state)
         yield made
         for connection in made.accepted:
             connection.close()
@@ -122,6 +125,7 @@ def test_a_worker_that_ends_takes_who_waits_and_closes_its_port(worker):
     address = worker.sockets[0].getsockname()
     waiting = [socket.create_connection(address, timeout=10) for _ in range(3)]
     worker.alive = False
+    worker.state.close()
     worker.set_accept_enabled(False)
     assert (worker.accepts, len(worker.accepted)) == (False, 3)
     with pytest.raises(ConnectionRefusedError):
@@ -137,6 +141,26 @@ def test_a_worker_that_has_enough_to_do_keeps_its_port(worker):
     assert (worker.accepts, worker.accepted) == (False, [])
     worker.set_accept_enabled(True)
     assert worker.accepts
+
+
+def test_a_worker_that_is_replaced_leaves_who_waits_to_the_others(worker):
+    waiting = socket.create_connection(worker.sockets[0].getsockname(), timeout=10)
+    worker.alive = False
+    worker.set_accept_enabled(False)
+    assert (worker.accepts, worker.accepted) == (False, [])
+    waiting.close()
+
+
+def test_no_more_are_let_in_than_a_worker_may_have(worker):
+    address = worker.sockets[0].getsockname()
+    waiting = [socket.create_connection(address, timeout=10) for _ in range(3)]
+    worker.cfg.worker_connections = 2
+    worker.alive = False
+    worker.state.close()
+    worker.set_accept_enabled(False)
+    assert len(worker.accepted) == 2
+    for connection in waiting:
+        connection.close()
 
 
 def test_a_worker_of_another_kind_is_left_alone():

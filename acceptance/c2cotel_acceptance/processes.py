@@ -191,6 +191,23 @@ class Process:
         self.stop()
 
 
+def pause(pid: int) -> None:
+    """Stop *pid* until it gets SIGCONT; it has stopped, with all its threads, when this returns.
+
+    The signal alone is not enough: one thread has to notice it, and meanwhile the others go on.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    retry_timeout(lambda: _states(pid) <= set("TtZX"), 5, interval=0.002)
+
+
+def _states(pid: int) -> set[str]:
+    found = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            found.add(stat.read_text().rpartition(")")[2].split()[0])
+    return found
+
+
 def children(pid: int) -> list[int]:
     """The living child processes of *pid*, oldest first; none when it is gone."""
     return sorted(child for child, (parent, _) in _processes().items() if parent == pid)

@@ -27,6 +27,12 @@ Checks run at once, each in a thread and with a request of its own, and with a d
 the same time share what runs. Whoever may look at the console is told more: what failed, where, and
 with ``?trace=1`` by spans.
 
+Two callers of a process wait for a check as long as it may take. More of them at the same time are
+told at once that it passed, if it did so at most 5 seconds before it was started again; otherwise
+they wait as well. The check of a URL may be about the application itself, whose threads must not
+all wait for it: if it has not passed just before, those callers wait for half of its time, and are
+then told "No result yet". So ask for pages of your own by ``add_url_check``, not in a function.
+
 A check is a function of the request: what it returns is its ``result``, what it raises its
 ``message``. :class:`JsonCheckException` has both.
 """

@@ -58,7 +58,7 @@ class Check:
         timeout: Seconds after which it has failed.
         group: For who asks about one part of the service only.
         give_up: Called by another thread, once, when the check is late: it may break what
-            the check waits for.
+            the check waits for. It must return at once, and not ask the engine anything.
         replaceable: It was added by itself; one of the same name takes its place.
     """
 
@@ -69,6 +69,11 @@ class Check:
     group: str | None = None
     give_up: Callable[[], None] | None = None
     replaceable: bool = False
+
+    @property
+    def may_ask_itself(self) -> bool:
+        """Whether *run* may need a thread of this application, as a request to it does."""
+        return bool(getattr(self.run, "may_ask_itself", False))
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > _LONGEST_NAME or not self.name.isprintable():
@@ -145,11 +150,27 @@ def passed(value: Any) -> dict[str, Any]:
 
 
 def failed(error: BaseException) -> dict[str, Any]:
-    """The part of an :class:`Outcome` that *error*, which a check raised, is."""
+    """The part of an :class:`Outcome` that *error*, which a check raised, is.
+
+    It does not raise, whatever *error* is made of.
+    """
+    try:
+        return _failed(error)
+    # Also SystemExit, of a json_info(): without an outcome the check would seem to hang for ever.
+    except BaseException:  # noqa: BLE001 - see above
+        return nameless(type(error).__name__)
+
+
+def nameless(kind: str) -> dict[str, Any]:
+    """The part of an :class:`Outcome` that failed with what can only be called *kind*."""
+    return {"ok": False, "message": kind, "private": kind}
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
     part: dict[str, Any] = {
         "ok": False,
         "message": public_text(error),
-        "private": private_text(error),
+        "private": private_text(_details(error) or error),
         "stack": _stack(error),
     }
     try:
@@ -157,9 +178,15 @@ def failed(error: BaseException) -> dict[str, Any]:
             part["result"] = _json(error.json_info())
         elif isinstance(error, CheckFailedError):
             part["details"] = _json(error.found)
-    except CheckFailedError as unusable:
-        part["private"] = f"{part['private']} ({unusable})"
+    # Its json_info() is the application's.
+    except Exception as unusable:  # noqa: BLE001 - see above
+        part["private"] = f"{part['private']} ({private_text(unusable)})"
     return part
+
+
+def _details(error: BaseException) -> str:
+    details = error.details if isinstance(error, CheckFailedError) else ""
+    return details if isinstance(details, str) else ""
 
 
 def _json(value: Any) -> bytes | None:

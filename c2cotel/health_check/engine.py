@@ -4,9 +4,10 @@ A check runs in a thread of the engine's, of which there are as many as checks: 
 its own busy, and no other. Whoever asks for a check that is running waits for that run. A check
 that is late has failed; it is left alone, told about, and not started again while it hangs.
 
-Whoever waits keeps a thread of the application busy, and a check may be about that application. So
-only few wait for the whole time; others, while these wait, are told what was found before, and if
-that is nothing, they wait for half of it.
+Whoever waits keeps a thread of the application busy. So only few wait if what was found before is
+good and fresh: others, while these wait, are told that. If it was bad, is old or unknown, they wait
+too: a service must not seem to fail because many ask. Only a check that may ask this application
+itself would find no thread in the end; of such a one they wait for half of the time.
 """
 
 import logging
@@ -29,7 +30,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from c2cotel.health_check.core import Check, Checks, Outcome, failed, passed, stack_of
+from c2cotel.health_check.core import Check, Checks, Outcome, failed, nameless, passed, stack_of
 from c2cotel.health_check.metrics import Numbers
 from c2cotel.metrics.directory import at_fork
 from c2cotel.pool import DaemonPool
@@ -41,13 +42,14 @@ LOGGER = logging.getLogger(__name__)
 Subject: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 MOST_WAITING: Final = 2
-"""How many wait as long as it takes; the others have less patience."""
+"""How many wait as long as it takes; others may be told what was found before."""
 
 _PATIENCE: Final = 0.1
-# Of the time of a check that nothing is known of. The other half is enough for the application's
-# answer to a check that could not be given a thread before.
-_PATIENCE_WITHOUT_NEWS: Final = 0.5
-_LATELY: Final = 60.0
+# Of the time of a check that may ask this application: the other half is enough for its answer to a
+# check that could not be given a thread before.
+_PATIENCE_WITH_OURSELVES: Final = 0.5
+# Seconds before the beginning of the run that is waited for.
+_LATELY: Final = 5.0
 
 
 class _Run:
@@ -168,40 +170,50 @@ class Engine:
 
     def _wait(self, run: _Run, until: float, *, crowded: bool) -> Outcome:
         until = min(run.due, until)
-        last = self._found_lately(run.check) if crowded else None
-        if crowded:
-            soon = time.monotonic() + _PATIENCE
-            if last is None:
-                soon = max(soon, run.began + run.check.timeout * _PATIENCE_WITHOUT_NEWS)
-            until = min(until, soon)
+        last = self._good_news(run) if crowded else None
+        if last is not None:
+            until = min(until, time.monotonic() + _PATIENCE)
+        elif crowded and run.check.may_ask_itself:
+            half = run.began + run.check.timeout * _PATIENCE_WITH_OURSELVES
+            until = min(until, max(half, time.monotonic() + _PATIENCE))
         if not run.done.wait(max(0.0, until - time.monotonic())) and last is not None:
             return last
         return run.outcome or self._late(run)
 
-    def _found_lately(self, check: Check) -> Outcome | None:
-        last = self._last.get(check.name)
-        return last if last is not None and time.monotonic() - last.ended < _LATELY else None
+    def _good_news(self, run: _Run) -> Outcome | None:
+        """What was found shortly before *run*, if it was good and *run* is not late."""
+        last = self._last.get(run.check.name)
+        if last is None or not last.ok or time.monotonic() >= run.due:
+            return None
+        return last if run.began - last.ended <= _LATELY else None
 
     # In the thread of a check
 
     def _work(self, run: _Run) -> None:
         run.thread = threading.get_ident()
         span = self._span(run) if run.traced else None
+        error: BaseException | None = None
+        part = nameless("Nothing is known of it")
+        try:
+            part = self._found(run, span)
+        # Also sys.exit: it ends nothing here, and who asks has to hear of it.
+        except BaseException as raised:  # noqa: BLE001 - see above
+            error, part = raised, failed(raised)
+        finally:
+            # In any case: the check is not started again before.
+            self._finish(run, run.ended(**part), error, span)
+
+    def _found(self, run: _Run, span: Span | None) -> dict[str, Any]:
         if span is not None:
             context = set_span_in_context(span, run.context)
         else:
             context = without_tracing(run.context)
         token = otel_context.attach(context)
-        error: BaseException | None = None
         try:
             with run.subject() as argument:
-                part = passed(run.check.run(argument))
-        # Also sys.exit: it ends nothing here, and who asks has to hear of it.
-        except BaseException as raised:  # noqa: BLE001 - see above
-            error, part = raised, failed(raised)
+                return passed(run.check.run(argument))
         finally:
             otel_context.detach(token)
-        self._finish(run, run.ended(**part), error, span)
 
     def _finish(
         self,
@@ -230,7 +242,7 @@ class Engine:
             if not told:
                 self._tell(run, outcome, before, error, span)
             elif span is not None:
-                _end(span, outcome, error)
+                self._end(run, span, outcome, error)
             self._numbers.duration(run.check.name, outcome.timing)
         finally:
             # Not before: who has got the answer finds the metrics to agree.
@@ -252,12 +264,20 @@ class Engine:
                 self._last[run.check.name] = outcome
         if first:
             self._tell(run, outcome, before, None, None)
-            if run.check.give_up is not None and run.outcome is None:
-                try:
-                    run.check.give_up()
-                except Exception:
-                    LOGGER.exception("The health check %s cannot be given up.", run.check.name)
+            self._give_up(run)
         return outcome
+
+    def _give_up(self, run: _Run) -> None:
+        if run.check.give_up is None:
+            return
+        # With the lock, no run ends: it is not the next one that is broken.
+        with self._lock:
+            if run.outcome is not None:
+                return
+            try:
+                run.check.give_up()
+            except Exception:
+                LOGGER.exception("The health check %s cannot be given up.", run.check.name)
 
     def _tell(
         self,
@@ -271,7 +291,7 @@ class Engine:
         name = run.check.name
         self._numbers.status(name, ok=outcome.ok)
         if span is not None or not outcome.ok:
-            _end(span or self._span(run), outcome, error)
+            self._end(run, span or self._span(run), outcome, error)
         if not outcome.ok and (before is None or before.ok):
             LOGGER.warning(
                 "The health check %s fails: %s", name, outcome.private, exc_info=error or None
@@ -284,18 +304,27 @@ class Engine:
         return Numbers(self._meter_provider)
 
     def _span(self, run: _Run) -> Span:
-        """One for *run*, below the request that asked for it, from its beginning."""
-        return self._tracer.start_span(
-            f"health_check {run.check.name}",
-            run.context,
-            attributes={"c2c.check.name": run.check.name},
-            start_time=run.began_ns,
-        )
+        """One for *run*, below the request that asked for it, from its beginning.
 
+        What goes wrong with spans does not make the service unhealthy: then there is none.
+        """
+        try:
+            return self._tracer.start_span(
+                f"health_check {run.check.name}",
+                run.context,
+                attributes={"c2c.check.name": run.check.name},
+                start_time=run.began_ns,
+            )
+        except Exception:
+            LOGGER.exception("The health check %s has no span.", run.check.name)
+            return trace.INVALID_SPAN
 
-def _end(span: Span, outcome: Outcome, error: BaseException | None) -> None:
-    if error is not None:
-        fail(span, error)
-    elif not outcome.ok:
-        span.set_status(Status(StatusCode.ERROR, outcome.private))
-    span.end()
+    def _end(self, run: _Run, span: Span, outcome: Outcome, error: BaseException | None) -> None:
+        try:
+            if error is not None:
+                fail(span, error)
+            elif not outcome.ok:
+                span.set_status(Status(StatusCode.ERROR, outcome.private))
+            span.end()
+        except Exception:
+            LOGGER.exception("The span of the health check %s cannot be ended.", run.check.name)

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from pyramid.request import Request, apply_request_extensions
 from pyramid.threadlocal import RequestContext
+
+# What pyramid_tm and repoze.tm leave in the environ: with it, the copy would have the manager of
+# the request that is copied, whose transaction runs already, in another thread.
+_TRANSACTION: Final = ("tm.manager", "tm.active", "repoze.tm.active")
 
 
 @contextmanager
@@ -16,6 +20,8 @@ def own_request(request: Request) -> Iterator[Request]:
     aborted in the end, and its finished callbacks are called, so that nothing stays open.
     """
     own = request.copy_get()
+    for name in _TRANSACTION:
+        own.environ.pop(name, None)
     own.registry = request.registry
     own.matchdict = request.matchdict
     own.matched_route = request.matched_route

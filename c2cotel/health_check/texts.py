@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from typing import Final
 
 from c2cotel_instrumentation.redaction import REDACTED, redacted_text
@@ -21,35 +22,58 @@ _PASSWORD: Final = re.compile(
     r"(?i)\b([\w-]*(?:passw(?:or)?d|pwd|passphrase|secret|token|api[-_]?key))(\s*[=:]\s*)"
     r"""("[^"]*"|'[^']*'|[^\s,;&'")]+)"""
 )
+# In small letters, only what no sentence looks like: "select a layer from the list" is none.
 _STATEMENT: Final = re.compile(
-    r"\b(?:SELECT\b.{0,500}?\bFROM|INSERT\s+INTO|UPDATE\b.{0,100}?\bSET|DELETE\s+FROM)\b.*"
-    r"|\[?statement REDACTED\]?.*|\bLINE \d+:.*",
-    re.DOTALL,
+    r"""\b(?:
+        (?-i:SELECT)\b.{0,500}?\bFROM\b
+      | SELECT\b.{0,500}?\bFROM\s+(?!(?:the|an|this|that|these|those|its?|your|our|their)\s)[\w"(]
+      | SELECT\s+[\w.]{1,100}\(
+      | INSERT\s+INTO\s | DELETE\s+FROM\s | (?-i:MERGE)\s+INTO\s
+      | UPDATE\s+(?:ONLY\s+)?[\w."]{1,100}(?:\s+(?:AS\s+)?\w{1,100})?
+          \s+SET\s+[\w."(]{1,100}[^=]{0,100}=
+      | WITH\s+(?:RECURSIVE\s+)?[\w"]{1,100}\s*(?:\([^)]{0,200}\)\s*)?
+          AS\s+(?:NOT\s+)?(?:MATERIALIZED\s*)?\(
+      | (?:ALTER|CREATE|DROP|TRUNCATE|LOCK)\s+(?:TABLE|VIEW|INDEX|SCHEMA|SEQUENCE)\s
+      | (?-i:ALTER|CREATE|DROP|TRUNCATE|LOCK|GRANT|REVOKE|TABLE|COPY|CALL)\s+[\w"]
+      | CALL\s+[\w."]{1,100}\(
+    ).*
+    | \[?statement[ ]REDACTED\]?.* | (?-i:\bLINE[ ]\d+:).*""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
 )
 _URL: Final = re.compile(r"""\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s"'<>)]*""")
 _NAMED: Final = re.compile(
     r"""(?i)\b((?:host(?:[ ]?name)?|server(?:[ ]at)?|address|socket)[ ]?=?[ ]?)(["'])[^"']*\2"""
 )
+# Here any name with a dot is one.
+_REACHED: Final = re.compile(
+    r"""(?i)\b((?:host(?:[ ]?name)?|server(?:[ ]at)?|reach|resolve|connect(?:ion|ing)?[ ]to)[ ])
+        [\w-]{1,63}(?:\.[\w-]{1,63}){1,9}(?::\d{1,5})?""",
+    re.VERBOSE,
+)
+# Without a dot, one only with a port that servers have: "code:404" is none, nor is "EPSG:2056".
 _HOST: Final = re.compile(
     r"""(?<![\w.])(?:
         \d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?
       | \[[0-9A-Fa-f:.%]{2,50}\](?::\d{1,5})?
       | [0-9A-Fa-f:]*::[0-9A-Fa-f:.]*
       | (?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}
-      | [A-Za-z][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,9}:\d{2,5}
-      | [A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){1,9}
-          \.(?:[A-Za-z]{2,24})
-      | [A-Za-z0-9][A-Za-z0-9-]{0,62}\.(?:local|localdomain|internal|intranet|corp|lan|home|svc
-          |cluster|com|net|org|io|ch|fr|de|eu)
+      | (?!(?i:epsg|srid|crs|code|line|errno|status|version|id):)
+        [A-Za-z][A-Za-z0-9-]{0,62}:(?:\d{4,5}|22|25|53|80|389|443|465|587|636)
+      | [A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){1,9}:\d{2,5}
+      | [A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.[A-Za-z0-9-]{1,63}){0,9}
+          \.(?!py\b)(?i:[a-z]{2}|com|net|org|edu|gov|mil|int|info|app|dev|cloud|local|localdomain
+          |internal|intranet|corp|lan|home|svc|cluster|localhost)
     )(?![\w])""",
     re.VERBOSE,
 )
+# Of an API; the others are known to redacted_text().
+_KEY: Final = re.compile(r"(?i)(?<=[?&;])(key=)[^&;#\s]*")
 _PATH: Final = re.compile(r"(?<![\w/.])/(?:[\w.+@-]+/)+[\w.+@-]*")
 
 
 def private_text(error: BaseException | str) -> str:
     """What *error* says, without passwords and other secrets."""
-    text = error if isinstance(error, str) else getattr(error, "details", "") or _said(error)
+    text = error if isinstance(error, str) else _said(error)
     return _PASSWORD.sub(rf"\1\2{REDACTED}", redacted_text(text))
 
 
@@ -64,13 +88,20 @@ def public_text(error: BaseException) -> str:
         cause = type(getattr(error, "orig", None) or error).__name__
         return kind.__name__ if cause == kind.__name__ else f"{kind.__name__}: {cause}"
     if isinstance(error, OSError) and error.errno is not None:
-        # Of a failed look-up, the number is not one of the system's errors.
-        text = os.strerror(error.errno) if error.errno > 0 else str(error.strerror or "")
-        return f"{kind.__name__}: {text}"
+        return f"{kind.__name__}: {_system_text(error)}"
     text = _said(error)
     if not isinstance(error, Exception):
         text = f"{kind.__name__}: {text}"
     return without_places(text)
+
+
+def _system_text(error: OSError) -> str:
+    # Of a failed look-up, the number is not one of the system's errors; and whoever raises it
+    # himself may give anything for a number.
+    if isinstance(error.errno, int) and error.errno > 0:
+        with suppress(OverflowError, ValueError):
+            return os.strerror(error.errno)
+    return without_places(str(error.strerror or ""))
 
 
 def without_places(text: str) -> str:
@@ -79,6 +110,7 @@ def without_places(text: str) -> str:
     text = _STATEMENT.sub("[statement]", text)
     text = _URL.sub("[url]", text)
     text = _NAMED.sub(r"\1[host]", text)
+    text = _REACHED.sub(r"\1[host]", text)
     text = _HOST.sub("[host]", text)
     text = _PATH.sub("[file]", text)
     return " ".join(text.split())[:_LONGEST]
@@ -86,7 +118,8 @@ def without_places(text: str) -> str:
 
 def shown_url(url: str) -> str:
     """*url* as a name: without user, password and secret parameters."""
-    return redacted_text(re.sub(r"(?<=://)[^/?#\s]*@", "", url))
+    url = redacted_text(re.sub(r"(?<=://)[^/?#\s]*@", "", url))
+    return _KEY.sub(rf"\1{REDACTED}", url)
 
 
 def _said(error: BaseException) -> str:

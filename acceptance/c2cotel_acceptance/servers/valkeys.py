@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from c2cotel_acceptance.processes import MissingError, Process
+from c2cotel_acceptance.processes import MissingError, Process, pause
 from c2cotel_acceptance.servers.places import (
     LOCALHOST,
     START_TIMEOUT,
@@ -35,7 +35,7 @@ class Valkey:
 
     def pause(self) -> None:
         """Stop answering, with every connection left open: what a client notices last."""
-        self._own().signal(signal.SIGSTOP)
+        pause(self._own().pid)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`; harmless otherwise."""

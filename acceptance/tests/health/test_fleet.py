@@ -10,7 +10,10 @@ STATUS = "c2c_health_check_status"
 
 
 def test_the_version_check_names_the_odd_ones_out(probe, start, valkey):
-    assert probe.check(max_level=2).body["successes"]["version"]["result"]["count"] == 4
+    def all_are_there():
+        return probe.check(max_level=2).body["successes"]["version"]["result"]["count"] == 4
+
+    retry_timeout(all_are_there, 20, 0.2)
     odd = start(version=OTHER, workers=2, env={"C2C_REDIS_URL": valkey.url})
 
     def all_are_known():

@@ -69,4 +69,5 @@ def test_320_calls_at_once_leave_nothing_open_and_starve_nobody(start, database)
     # Each check has one at a time, each thread of the server one for the page that is asked for.
     assert max(watch.connections) - before <= WORKERS * (len(CHECKS) - 1 + THREADS)
     retry_timeout(lambda: database.connections("idle in transaction%") == 0, 5, 0.1)
-    assert database.connections("active") == 0
+    # The slow query of the last run may still be under way.
+    retry_timeout(lambda: database.connections("active") == 0, 5, 0.1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from c2cotel_acceptance.processes import pause
 from c2cotel_acceptance.utils import retry_timeout
 
 
@@ -34,7 +35,7 @@ def tell(operator, view, **params):
 @contextlib.contextmanager
 def stopped(pid):
     """A process that does nothing, and has ended nothing either."""
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     try:
         yield
     finally:

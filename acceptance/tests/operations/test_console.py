@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from c2cotel_acceptance.processes import pause
 from c2cotel_acceptance.utils import retry_timeout
 
 PHONE = {"viewport": {"width": 375, "height": 667}, "is_mobile": True, "has_touch": True}
@@ -266,7 +267,7 @@ def test_a_stopped_process_is_named_silent_and_costs_less_than_a_second(operator
     victim = operator.service.workers()[0]
     with visit() as it:
         log_in(it.page, secret)
-        os.kill(victim, signal.SIGSTOP)
+        pause(victim)
         try:
             began = time.monotonic()
             it.page.reload()

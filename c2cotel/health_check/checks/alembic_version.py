@@ -10,6 +10,7 @@ The process that finds another version than before tells it to the others, so th
 on to show the old one.
 """
 
+import configparser
 import functools
 import sys
 import threading
@@ -24,6 +25,7 @@ from c2cotel import broadcast
 from c2cotel.health_check.checks.database import Binding
 from c2cotel.health_check.core import CheckFailedError
 from c2cotel.health_check.metrics import gauge
+from c2cotel.settings import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -57,14 +59,17 @@ class Migrations:
         if not path.is_file():
             raise AlembicError(f"The check of the migrations: there is no file {ini}.")
         config = Config(str(path), ini_section=name)
-        if not config.file_config.has_section(name):
-            sections = ", ".join(config.file_config.sections()) or "none"
-            raise AlembicError(f"{ini} has no section [{name}]; there are: {sections}.")
-        self.options = {
-            "version_table": version_table or config.get_main_option("version_table"),
-            "version_table_schema": version_schema
-            or config.get_main_option("version_table_schema"),
-        }
+        try:
+            if not config.file_config.has_section(name):
+                sections = ", ".join(config.file_config.sections()) or "none"
+                raise AlembicError(f"{ini} has no section [{name}]; there are: {sections}.")
+            self.options = {
+                "version_table": version_table or config.get_main_option("version_table"),
+                "version_table_schema": version_schema
+                or config.get_main_option("version_table_schema"),
+            }
+        except configparser.Error as error:
+            raise AlembicError(f"{ini} cannot be read: {without_password(str(error))}") from None
         before = list(sys.path)
         try:
             _resolve(config, path.parent)

@@ -24,6 +24,8 @@ Parameters: TypeAlias = Mapping[str, str] | Callable[[Any], Mapping[str, str]] |
 Callback: TypeAlias = Callable[[Any, "requests.Response"], Any]
 
 _FAILED: Final = 400
+_PIECE: Final = 65536
+_ENOUGH: Final = 1_000_000
 
 
 def no_more(_request: Any, _response: "requests.Response") -> None:
@@ -40,6 +42,8 @@ def name_of(url: Text) -> str:
 
 class UrlCheck:
     """Asks *url*, and *callback* about the answer; all may be functions of the request."""
+
+    may_ask_itself: Final = True
 
     def __init__(  # noqa: PLR0913 - what the seed lets one choose
         self,
@@ -63,6 +67,11 @@ class UrlCheck:
         self._sockets = _Sockets()
 
     def __call__(self, request: Any) -> Any:
+        # First of all: what is given up from now on is this run.
+        with self._sockets:
+            return self._ask(request)
+
+    def _ask(self, request: Any) -> Any:
         import requests
 
         url = self._url(request) if callable(self._url) else self._url
@@ -71,21 +80,35 @@ class UrlCheck:
         sent = dict(headers or {})
         if (request_id := current_request_id()) is not None:
             sent.setdefault(self._id_header, request_id)
-        with requests.Session() as session, self._sockets:
+        with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, self._sockets.adapter())
-            response = session.get(url, params=params, headers=sent, timeout=self._timeout)
-            if response.status_code >= _FAILED:
-                raise CheckFailedError(
-                    f"The answer is {_status(response.status_code)}",
-                    details=f"{shown_url(response.url)} answers "
-                    f"{response.status_code} {response.reason}",
-                )
-            return self._callback(request, response)
+            with session.get(
+                url, params=params, headers=sent, timeout=self._timeout, stream=True
+            ) as response:
+                if response.status_code >= _FAILED:
+                    raise CheckFailedError(
+                        f"The answer is {_status(response.status_code)}",
+                        details=f"{shown_url(response.url)} answers "
+                        f"{response.status_code} {response.reason}",
+                    )
+                if self._callback is no_more:
+                    return _read(response)
+                # It reads of the answer what it wants.
+                return self._callback(request, response)
 
     def give_up(self) -> None:
         """Break the connections of the check that is running."""
         self._sockets.shut()
+
+
+def _read(response: "requests.Response") -> None:
+    """The answer has to come as far as its end, or as far as is enough."""
+    length = 0
+    for piece in response.iter_content(_PIECE):
+        length += len(piece)
+        if length >= _ENOUGH:
+            return
 
 
 def _status(code: int) -> str:
@@ -113,19 +136,28 @@ class _Sockets:
     def adapter(self) -> "requests.adapters.HTTPAdapter":
         """One whose connections are known here."""
         from requests.adapters import HTTPAdapter
-        from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
         known = self
 
         class Adapter(HTTPAdapter):
             def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
                 super().init_poolmanager(*args, **kwargs)
-                self.poolmanager.pool_classes_by_scheme = {
-                    "http": known.pool(HTTPConnectionPool),
-                    "https": known.pool(HTTPSConnectionPool),
-                }
+                known.watch(self.poolmanager)
+
+            def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+                made = proxy not in self.proxy_manager
+                manager = super().proxy_manager_for(proxy, **kwargs)
+                if made:
+                    known.watch(manager)
+                return manager
 
         return Adapter()
+
+    def watch(self, manager: Any) -> None:
+        """Have *manager* make pools whose sockets are known here, of its own kinds (SOCKS)."""
+        manager.pool_classes_by_scheme = {
+            scheme: self.pool(kind) for scheme, kind in manager.pool_classes_by_scheme.items()
+        }
 
     def pool(self, kind: Any) -> Any:
         """A kind of pool whose connections tell their sockets."""

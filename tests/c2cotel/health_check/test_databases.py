@@ -425,3 +425,18 @@ def test_every_process_knows_the_version_that_one_has_found():
         1,
         {"version": "b", "name": "alembic", "configuration": "/app/alembic.ini"},
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlalchemy.url = postgresql://me:sesame@host/db\n",
+        "[alembic]\nscript_location = .\nversion_table = %(nowhere)s\n",
+    ],
+)
+def test_an_ini_that_cannot_be_read_is_named_at_the_start(configurator, sessions, tmp_path, text):
+    path = tmp_path / "alembic.ini"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"alembic\.ini cannot be read: ") as error:
+        HealthCheck(configurator()).add_alembic_check(sessions, str(path))
+    assert "sesame" not in str(error.value)

@@ -6,12 +6,19 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
 
-from c2cotel.health_check.core import DuplicateCheckError, Finding, JsonCheckException
+from c2cotel.health_check.core import (
+    CheckFailedError,
+    DuplicateCheckError,
+    Finding,
+    JsonCheckException,
+)
 from c2cotel.health_check.engine import MOST_WAITING
 from c2cotel_instrumentation.context import current_request_id, is_untraced, with_request_id
 
@@ -102,6 +109,64 @@ def test_an_exception_that_cannot_be_written_is_named(bench):
     assert only(bench.run()).message == "UnprintableError"
 
 
+class OddError(Exception):
+    """It has what a failure of ours has, and uses it otherwise."""
+
+    def details(self):
+        return "for nobody"
+
+
+class OddJsonError(JsonCheckException):
+    def json_info(self):
+        raise self.json
+
+
+def with_details(value):
+    error = OddError("odd")
+    error.details = value
+    return error
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (OSError("cannot open", "x"), "OSError: x"),
+        (OSError(2**40, "too far"), "OSError: too far"),
+        (OddError("odd"), "odd"),
+        (with_details(["a", 1]), "odd"),
+        (CheckFailedError("ours", details=["a"]), "ours"),
+        (OddJsonError("no JSON", RuntimeError("broken")), "no JSON"),
+        (OddJsonError("no JSON", SystemExit(1)), "OddJsonError"),
+    ],
+)
+def test_no_failure_keeps_a_check_from_its_next_run(bench, raised, message):
+    failures = [raised]
+
+    def check(_):
+        if failures:
+            raise failures.pop()
+
+    bench.add("odd", check, timeout=1.0)
+    outcome = only(bench.run())
+    assert (outcome.ok, outcome.message) == (False, message)
+    assert isinstance(outcome.private, str)
+    assert only(bench.run()).ok
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_span_that_cannot_be_made_is_no_failure(bench, caplog, traced):
+    class Broken(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            raise RuntimeError("no span today")
+
+    bench.tracer_provider.add_span_processor(Broken())
+    bench.add("good", lambda _: "fine")
+    bench.add("bad", fails)
+    assert [each.message for each in bench.run(traced=traced)] == ["", "not today"]
+    assert [each.message for each in bench.run(traced=traced)] == ["", "not today"]
+    assert "The health check bad has no span." in caplog.text
+
+
 def endless():
     made = []
     made.append(made)
@@ -170,6 +235,21 @@ def test_a_late_check_is_given_up_once(bench, gate):
     assert given_up == [1]
 
 
+def test_only_the_run_that_is_late_is_given_up(bench, gate):
+    """Not one that has ended since, nor the next one."""
+    running_when_given_up = []
+    bench.add(
+        "slow",
+        gate,
+        timeout=0.05,
+        give_up=lambda: running_when_given_up.append(
+            (bench.engine._lock.locked(), list(bench.engine._running))
+        ),
+    )
+    bench.run()
+    assert running_when_given_up == [(True, ["slow"])]
+
+
 def test_the_deadline_of_all_is_kept_whatever_a_check_may_take(make_bench, gate):
     bench = make_bench(deadline=0.2)
     bench.add("slow", gate, timeout=60)
@@ -236,17 +316,71 @@ def test_who_comes_to_a_crowd_is_told_what_was_found_before(bench, gate, running
     assert bench.engine._waiting == 0
 
 
-def test_who_comes_to_a_crowd_waits_if_nothing_is_known(bench, gate, running):
-    bench.add("slow", gate, timeout=20)
+def test_who_comes_to_a_crowd_waits_if_nothing_is_known(bench, running):
+    """A check that takes more than half of its time is healthy for everybody."""
+    bench.add("slow", lambda _: time.sleep(0.6), timeout=1.0)
+    with running(bench.run) as a, running(bench.run) as b, running(bench.run) as c:
+        outcomes = bench.run()
+    assert {only(each).message for each in (outcomes, *a, *b, *c)} == {""}
+
+
+def test_who_comes_to_a_crowd_after_a_failure_waits_for_better_news(bench, running):
+    failures = [ValueError("not today")]
+
+    def check(_):
+        time.sleep(0.5)
+        if failures:
+            raise failures.pop()
+
+    bench.add("slow", check, timeout=2.0)
+    assert not only(bench.run()).ok
+    with running(bench.run) as a, running(bench.run) as b, running(bench.run) as c:
+        outcomes = bench.run()
+    assert {only(each).message for each in (outcomes, *a, *b, *c)} == {""}
+
+
+def test_old_news_are_not_told(bench, gate, running):
+    gate.opened.set()
+    check = bench.add("slow", gate, timeout=20)
+    known = replace(only(bench.run()), ended=time.monotonic() - 6)
+    bench.engine._last[check.name] = known
+    gate.opened.clear()
     with running(bench.run), running(bench.run), running(bench.run) as third:
         until(lambda: bench.engine._waiting == 3)
+        time.sleep(0.2)
+        assert third == []
         gate.opened.set()
     assert only(third[0]).ok
+    assert only(third[0]) is not known
 
 
-def test_who_comes_to_a_crowd_waits_half_the_time_if_nothing_is_known(bench, gate, running):
+def test_good_news_are_not_told_of_a_check_that_is_late(bench, gate, running):
+    gate.opened.set()
+    slow = bench.add("slow", gate, timeout=0.3)
+    other_gate = type(gate)()
+    other = bench.add("other", other_gate, timeout=20)
+    bench.run(slow)
+    gate.opened.clear()
+    with running(bench.run, other), running(bench.run, other):
+        until(lambda: bench.engine._waiting == MOST_WAITING)
+        assert only(bench.run(slow)).ok
+        time.sleep(0.3)
+        assert only(bench.run(slow)).message.startswith("No result after 0.")
+        other_gate.opened.set()
+
+
+def test_who_comes_to_a_crowd_waits_half_the_time_for_what_may_need_its_thread(
+    bench, gate, running
+):
     """Else a check that asks the application itself finds no thread there in its time."""
-    bench.add("own page", gate, timeout=1.6)
+
+    class OwnPage:
+        may_ask_itself = True
+
+        def __call__(self, _):
+            return gate()
+
+    bench.add("own page", OwnPage(), timeout=1.6)
     with running(bench.run) as first, running(bench.run):
         until(lambda: bench.engine._waiting == MOST_WAITING)
         began = time.monotonic()

@@ -30,6 +30,28 @@ from c2cotel.health_check.texts import private_text, public_text, shown_url, wit
         ("No such file: /app/etc/secret.ini", "No such file: [file]"),
         ("SELECT a FROM b WHERE c = 3", "[statement]"),
         ("failed: UPDATE a SET b = 1", "failed: [statement]"),
+        ("select secret from users where id = 3", "[statement]"),
+        ("failed: select pg_sleep(3)", "failed: [statement]"),
+        ("Update only a.users u Set name = 'x'", "[statement]"),
+        ("delete from users where id = 3", "[statement]"),
+        ("insert into users values (1)", "[statement]"),
+        ("with recursive t (n) as (values (1)) table t", "[statement]"),
+        ("WITH t AS MATERIALIZED (SELECT 1)", "[statement]"),
+        ("alter table users add x int", "[statement]"),
+        ("ALTER ROLE me PASSWORD 'x'", "[statement]"),
+        ("call pay(3)", "[statement]"),
+        ("TRUNCATE users", "[statement]"),
+        ("truncate table users", "[statement]"),
+        ("TABLE users", "[statement]"),
+        ("Please select a layer from the list", "Please select a layer from the list"),
+        ("cannot update the cache: no set of tiles", "cannot update the cache: no set of tiles"),
+        ("with one as the other (not both)", "with one as the other (not both)"),
+        ("call the table by its name", "call the table by its name"),
+        ("cannot truncate text", "cannot truncate text"),
+        ("code:404, EPSG:21781, line:12", "code:404, EPSG:21781, line:12"),
+        ("tiles.wmts.layer is missing", "tiles.wmts.layer is missing"),
+        ("cannot reach db.prod.acme", "cannot reach [host]"),
+        ("db.prod.acme:99 and redis:6379 and web:80", "[host] and [host] and [host]"),
         ("two\n lines", "two lines"),
     ],
 )
@@ -71,6 +93,8 @@ def test_the_authorised_are_told_everything_but_secrets():
     [
         ("http://localhost:8080/api/hello", "http://localhost:8080/api/hello"),
         ("http://me:pass@host/a?token=x&b=1", "http://host/a?token=REDACTED&b=1"),
+        ("http://host/a?map=x&key=abc&KEY=d#e", "http://host/a?map=x&key=REDACTED&KEY=REDACTED#e"),
+        ("http://host/a?monkey=abc", "http://host/a?monkey=abc"),
         ("redis://:pw@redis:6379/0", "redis://redis:6379/0"),
     ],
 )
@@ -86,7 +110,22 @@ def test_any_text_becomes_one_line(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["a.", "1.", ":", "a:", "/a", "UPDATE ", "SELECT ", "::", "-a", "'"]
+    "piece",
+    [
+        "a.",
+        "1.",
+        ":",
+        "a:",
+        "/a",
+        "UPDATE ",
+        "SELECT ",
+        "::",
+        "-a",
+        "'",
+        "with a as ",
+        "select a.",
+        "at a.",
+    ],
 )
 def test_no_text_takes_long(piece):
     assert len(without_places(piece * 100_000)) <= 500

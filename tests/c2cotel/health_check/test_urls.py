@@ -165,6 +165,40 @@ def test_a_url_that_drips_is_late_and_its_thread_goes_on(configurator, browse, b
             time.sleep(0.01)
 
 
+def test_a_proxy_that_drips_is_given_up_too(configurator, browse, monkeypatch):
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Drip: ") as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        url = "http://behind.invalid/"
+        browser = check(configurator, browse, url, timeout=0.3, name="drip")
+        assert "drip" in browser.get().json["failures"]
+        assert server.broken.wait(10)
+
+
+class Endless(Dripping):
+    """A server whose answer has no end, and comes quickly."""
+
+    def _drip(self):
+        return self._beginning + b"x" * 2_000_000
+
+
+def test_a_long_answer_is_read_until_it_is_enough(configurator, browse):
+    server = Endless(b"HTTP/1.1 200 OK\r\n\r\n")
+    try:
+        browser = check(configurator, browse, server.url, timeout=5, name="long")
+        assert browser.get().json["successes"].keys() == {"long"}
+    finally:
+        server.close()
+
+
+def test_an_answer_that_breaks_off_is_a_failure(configurator, browse):
+    with dripping(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno\r\n") as server:
+        browser = check(configurator, browse, server.url, timeout=5, name="broken")
+        entry = browser.get().json["failures"]["broken"]
+    assert entry["message"] == "ChunkedEncodingError"
+
+
 def test_a_url_that_is_silent_fails_in_time(configurator, browse):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"

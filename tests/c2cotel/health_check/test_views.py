@@ -331,6 +331,44 @@ def test_each_check_has_a_request_and_a_transaction_of_its_own(configurator, bro
     assert sorted(log) == ["abort", "abort", "begin", "begin", "finished", "finished"]
 
 
+def test_a_transaction_that_runs_already_is_not_that_of_a_check(configurator, browse):
+    """As pyramid_tm: it leaves its manager in the environ, which copies share."""
+
+    class Transaction:
+        began = 0
+
+        def begin(self):
+            self.began += 1
+            assert self.began == 1
+
+        def abort(self):
+            pass
+
+    config = configurator()
+    config.add_request_method(
+        lambda request: request.environ.get("tm.manager") or Transaction(), "tm", reify=True
+    )
+    seen = []
+
+    def check(request):
+        assert not {"tm.manager", "tm.active", "repoze.tm.active"} & set(request.environ)
+        seen.append(request.tm)
+
+    HealthCheck(config).add_custom_check("a", check)
+    HealthCheck(config).add_custom_check("b", check)
+    application = browse(config).application
+    manager = Transaction()
+    manager.begin()
+    request = Request.blank(
+        "/c2c/health_check",
+        environ={"tm.manager": manager, "tm.active": True, "repoze.tm.active": True},
+    )
+    response = request.get_response(application)
+    assert (response.status_int, response.json["failures"]) == (200, {})
+    assert len({id(each) for each in (manager, *seen)}) == 3
+    assert request.environ["tm.manager"] is manager
+
+
 # --- set-up ---------------------------------------------------------------------------------------
 
 

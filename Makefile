@@ -32,11 +32,11 @@ lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
 	$(RUN) lint-imports
 
 .PHONY: unit
-unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 found, side by side; on 3.12 with SQLAlchemy 2.0
+unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 found, two at a time; on 3.12 with SQLAlchemy 2.0
 	@$(RUN) python tests/interpreters.py > $(CACHE)/interpreters
-	@$(MAKE) --no-print-directory --jobs=3 $$(sed 's/ .*//; s/^/unit-/' $(CACHE)/interpreters)
+	@$(MAKE) --no-print-directory --jobs=2 $$(sed 's/ .*//; s/^/unit-/' $(CACHE)/interpreters)
 
-# They wait more than they compute: side by side they take hardly longer than one.
+# They wait more than they compute: two at a time take little longer than one.
 .PHONY: unit-%
 unit-%:
 	@UV_PROJECT_ENVIRONMENT=$(CACHE)/python-$* \

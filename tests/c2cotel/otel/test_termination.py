@@ -4,6 +4,7 @@ gunicorn does, see the acceptance tests.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,7 +119,8 @@ def test_a_hanging_collector_is_given_its_time_and_no_more():
         status, took, errors = server.terminate()
     assert status == -signal.SIGTERM
     assert 1.9 < took < 4
-    assert "ends with 1 spans undelivered" in errors
+    # On a busy machine waitress may have warned of its queue, which is a log record to be sent.
+    assert re.search(r"ends with 1 spans( and \d+ log records)? undelivered", errors)
     assert not Path(run_dir).exists()
 
 

@@ -7,14 +7,13 @@ new field here; the README's table is what ``c2cotel settings --markdown`` print
 
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from c2cotel import schema
+from c2cotel import schema, values
 from c2cotel.schema import (
     MASK,
     Problem,
@@ -39,88 +38,7 @@ __all__ = [
 
 GaugeRule: TypeAlias = Literal["pid", "sum", "min", "max", "last"]
 Level: TypeAlias = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"]
-# What a key of cookies has at the least, in characters.
-SHORTEST_KEY = 16
-# What a secret for people has at the least; they are warned of fewer than twelve.
-SHORTEST_SECRET = 8
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
-
-
-def _path(text: str) -> str:
-    if text and not text.startswith("/"):
-        raise ValueError("does not begin with a slash")
-    steps = [step for step in text.split("/") if step]
-    if re.search(r"[^!-~]|[?#%{}*:;\\\\]", text) or any(step in (".", "..") for step in steps):
-        raise ValueError("not a path")
-    return "".join(f"/{step}" for step in steps)
-
-
-def _header(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
-        raise ValueError("not the name of a header")
-    return text
-
-
-def _metric_prefix(text: str) -> str:
-    if not re.fullmatch(r"([A-Za-z_:][A-Za-z0-9_:.]*)?", text):
-        raise ValueError("not the beginning of a metric's name")
-    return text
-
-
-def _url(text: str) -> str:
-    if not re.match(r"(?i)https?://[^\s/?#]", text):
-        raise ValueError("not an http or https URL")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    if not re.match(r"(rediss?://[^\s/?#]|unix://)", text):
-        raise ValueError("not a redis, rediss or unix URL")
-    return text
-
-
-def _host_and_port(text: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@]+):[0-9]{1,5}", text):
-        raise ValueError("not a host and its port")
-    return text
-
-
-# An owner and a repository, as GitHub names them.
-REPOSITORY = r"[A-Za-z0-9-]+/(?!\.{1,2}$)[A-Za-z0-9._-]+"
-
-
-def _repository(text: str) -> str:
-    if not re.fullmatch(REPOSITORY, text):
-        raise ValueError("not an owner and a repository")
-    return text
-
-
-def _cookie(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
-        raise ValueError("not the name of a cookie")
-    return text
-
-
-def _not_guessed(text: str) -> str:
-    if len(text.strip()) < SHORTEST_SECRET:
-        raise ValueError(f"a secret of fewer than {SHORTEST_SECRET} characters is soon guessed")
-    return text
-
-
-def _long(text: str) -> str:
-    if len(text) < SHORTEST_KEY:
-        raise ValueError(f"shorter than the {SHORTEST_KEY} characters that a key needs")
-    return text
-
-
-def _regex(text: str) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as FutureWarning: it works today
-            re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a list of regular expressions ({error})") from None
-    return text
 
 
 class RequestId(Section, frozen=True, kw_only=True):
@@ -132,7 +50,7 @@ class RequestId(Section, frozen=True, kw_only=True):
             description="Header that is looked at first for the request id, "
             "before `X-Request-ID` and the other usual ones, and sent on with outgoing requests.",
             examples=["X-My-Request-ID"],
-            extra={"read": _header},
+            extra={"read": values.header},
         ),
     ] = None
     response: Annotated[
@@ -166,7 +84,7 @@ class Prometheus(Section, frozen=True, kw_only=True):
         Meta(
             description="Text put before the name of every scraped metric.",
             examples=["myapp"],
-            extra={"ini": None, "read": _metric_prefix},
+            extra={"ini": None, "read": values.metric_prefix},
         ),
     ] = ""
     view_enabled: Annotated[
@@ -229,6 +147,187 @@ class Metrics(Section, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
 
+class Requests(Section, frozen=True, kw_only=True):
+    """Outgoing HTTP, see :mod:`c2cotel_instrumentation.requests`."""
+
+    default_timeout: Annotated[
+        Annotated[float, Meta(gt=0, le=86400)] | None,
+        Meta(
+            description="Seconds after which an outgoing call of `requests` that has no timeout of "
+            "its own is given up; such a call is warned of when unset.",
+            examples=[10],
+        ),
+    ] = None
+
+
+class ClientInfo(Section, frozen=True, kw_only=True):
+    """Who really asks, behind proxies, see :mod:`c2cotel.client_info`."""
+
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks whose `Forwarded` and `X-Forwarded-*` headers are "
+            "believed; `*` for all, `private` for loopback, link-local and private ones and Unix "
+            "sockets, empty in the ini for none.",
+            examples=["10.0.0.0/8,192.0.2.7"],
+            extra={
+                "env": "C2C_TRUSTED_PROXIES",
+                "ini": "c2c.trusted_proxies",
+                "read": values.trusted,
+            },
+        ),
+    ] = ("private",)
+    force_proto: Annotated[
+        Literal["http", "https"] | None,
+        Meta(
+            description="Scheme that every request is taken to have.",
+            extra={"env": ("C2C_FORCE_PROTO", "C2CWSGIUTILS_FORCE_PROTO")},
+        ),
+    ] = None
+    force_host: Annotated[
+        str | None,
+        Meta(
+            description="`Host` that every request is taken to have.",
+            examples=["example.com"],
+            extra={
+                "env": ("C2C_FORCE_HOST", "C2CWSGIUTILS_FORCE_HOST"),
+                "read": values.host,
+            },
+        ),
+    ] = None
+    force_server_name: Annotated[
+        str | None,
+        Meta(
+            description="`SERVER_NAME` that every request is taken to have.",
+            examples=["example.com"],
+            extra={
+                "env": ("C2C_FORCE_SERVER_NAME", "C2CWSGIUTILS_FORCE_SERVER_NAME"),
+                "read": values.host,
+            },
+        ),
+    ] = None
+    force_remote_addr: Annotated[
+        str | None,
+        Meta(
+            description="Address that every request is taken to come from.",
+            examples=["192.0.2.1"],
+            extra={
+                "env": ("C2C_FORCE_REMOTE_ADDR", "C2CWSGIUTILS_FORCE_REMOTE_ADDR"),
+                "read": values.address,
+            },
+        ),
+    ] = None
+
+
+class Json(Section, frozen=True, kw_only=True):
+    """The JSON renderers, see :mod:`c2cotel.pyramid.renderers`."""
+
+    pretty_print: Annotated[
+        bool,
+        Meta(
+            description="Let the JSON renderers indent, by two blanks.",
+            extra={"ini": "c2c.json.pretty_print"},
+        ),
+    ] = False
+    sort_keys: Annotated[
+        bool,
+        Meta(
+            description="Let the JSON renderers sort the keys of objects.",
+            extra={"ini": "c2c.json.sort_keys"},
+        ),
+    ] = False
+
+
+class SentryIntegration(Section, frozen=True, kw_only=True):
+    """Which of Sentry's integrations are on."""
+
+    logging: Annotated[
+        bool,
+        Meta(
+            description="Events and breadcrumbs of log records.",
+            extra={
+                "env": "SENTRY_INTEGRATION_LOGGING",
+                "ini": "c2c.sentry.integration.logging",
+            },
+        ),
+    ] = True
+    pyramid: Annotated[
+        bool,
+        Meta(
+            description="The request on Sentry's events.",
+            extra={
+                "env": "SENTRY_INTEGRATION_PYRAMID",
+                "ini": "c2c.sentry.integration.pyramid",
+            },
+        ),
+    ] = True
+    sqlalchemy: Annotated[
+        bool,
+        Meta(
+            description="Breadcrumbs of statements.",
+            extra={
+                "env": "SENTRY_INTEGRATION_SQLALCHEMY",
+                "ini": "c2c.sentry.integration.sqlalchemy",
+            },
+        ),
+    ] = True
+    redis: Annotated[
+        bool,
+        Meta(
+            description="Breadcrumbs of Redis commands.",
+            extra={"env": "SENTRY_INTEGRATION_REDIS", "ini": "c2c.sentry.integration.redis"},
+        ),
+    ] = True
+    asyncio: Annotated[
+        bool,
+        Meta(
+            description="Exceptions of asyncio tasks.",
+            extra={
+                "env": "SENTRY_INTEGRATION_ASYNCIO",
+                "ini": "c2c.sentry.integration.asyncio",
+            },
+        ),
+    ] = True
+
+
+class Sentry(Section, frozen=True, kw_only=True):
+    """Errors sent to Sentry, see :mod:`c2cotel.sentry`."""
+
+    url: Annotated[
+        Secret | None,
+        Meta(
+            description="DSN of the project at Sentry, `https://KEY@HOST/PROJECT`; never shown.",
+            extra={"env": "SENTRY_URL", "ini": "c2c.sentry.url", "read": values.dsn},
+        ),
+    ] = None
+    excludes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Loggers that make no events, separated by colons or commas.",
+            examples=["myapp.noisy,urllib3"],
+            extra={"env": "SENTRY_EXCLUDES", "ini": "c2c.sentry.excludes"},
+        ),
+    ] = ("sentry_sdk",)
+    level: Annotated[
+        Level,
+        Meta(
+            description="Level from which on a log record becomes an event.",
+            extra={"env": "SENTRY_LEVEL", "ini": "c2c.sentry.level"},
+        ),
+    ] = "ERROR"
+    traces_sample_rate: Annotated[
+        float,
+        Meta(
+            description="Share of requests whose spans are sent to Sentry too.",
+            ge=0,
+            le=1,
+            examples=[0.1],
+            extra={"env": "SENTRY_TRACES_SAMPLE_RATE", "ini": "c2c.sentry.traces_sample_rate"},
+        ),
+    ] = 0.0
+    integration: SentryIntegration = SentryIntegration()
+
+
 class Exit(Section, frozen=True, kw_only=True):
     """The end of a process."""
 
@@ -266,7 +365,10 @@ class Service(Section, frozen=True, kw_only=True):
 
 
 class Logging(Section, frozen=True, kw_only=True):
-    """Logs of ``gunicorn -c python:c2cotel.gunicorn``, where no ini configures them."""
+    """Logs of ``gunicorn -c python:c2cotel.gunicorn``, where no ini configures them.
+
+    An ini of the predecessor reads the same variables by ``%(LOG_LEVEL)s``.
+    """
 
     type: Annotated[
         Literal["console", "json"],
@@ -283,6 +385,36 @@ class Logging(Section, frozen=True, kw_only=True):
             extra={"env": "LOG_LEVEL"},
         ),
     ] = "INFO"
+    other_level: Annotated[
+        Level | None,
+        Meta(
+            description="Level of its root logger, instead of `LOG_LEVEL`, which is then that of "
+            "the application's packages.",
+            extra={"env": "OTHER_LOG_LEVEL"},
+        ),
+    ] = None
+    sql_level: Annotated[
+        Level,
+        Meta(
+            description="Level of the logger of statements, `sqlalchemy.engine`: `INFO` shows "
+            "them, `DEBUG` their results too.",
+            extra={"env": "SQL_LOG_LEVEL"},
+        ),
+    ] = "WARNING"
+    c2c_level: Annotated[
+        Level,
+        Meta(
+            description="Level of c2cotel's own loggers.",
+            extra={"env": ("C2COTEL_LOG_LEVEL", "C2CWSGIUTILS_LOG_LEVEL")},
+        ),
+    ] = "WARNING"
+    debug_config: Annotated[
+        bool,
+        Meta(
+            description="Print the logging configuration that was made of the ini file, at start.",
+            extra={"env": "DEBUG_LOGCONFIG"},
+        ),
+    ] = False
 
 
 class Gunicorn(Section, frozen=True, kw_only=True):
@@ -310,8 +442,26 @@ class Gunicorn(Section, frozen=True, kw_only=True):
     ] = 10
     log_level: Annotated[
         Level,
-        Meta(description="Level of gunicorn's own logs.", extra={"env": "GUNICORN_LOG_LEVEL"}),
+        Meta(
+            description="Level of gunicorn's own logs.",
+            extra={"env": ("GUNICORN_LOG_LEVEL", "GUNICORN_ERROR_LOG_LEVEL")},
+        ),
     ] = "INFO"
+    access_log_format: Annotated[
+        str | None,
+        Meta(
+            description="Format of the access lines, with gunicorn's atoms.",
+            examples=['%(h)s "%(r)s" %(s)s %(M)sms'],
+            extra={"env": "GUNICORN_ACCESS_LOG_FORMAT"},
+        ),
+    ] = None
+    config: Annotated[
+        str,
+        Meta(
+            description="The ini file of the application, where no `--paste` names one.",
+            extra={"env": ("C2COTEL_CONFIG", "C2CWSGIUTILS_CONFIG")},
+        ),
+    ] = "production.ini"
 
 
 class Otel(Section, frozen=True, kw_only=True):
@@ -355,7 +505,7 @@ class Otel(Section, frozen=True, kw_only=True):
             examples=["http://collector:4318"],
             extra={
                 "env": "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "read": _url,
+                "read": values.url,
             },
         ),
     ] = None
@@ -366,7 +516,7 @@ class Otel(Section, frozen=True, kw_only=True):
             examples=["http://collector:4318/v1/traces"],
             extra={
                 "env": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "read": _url,
+                "read": values.url,
             },
         ),
     ] = None
@@ -377,7 +527,7 @@ class Otel(Section, frozen=True, kw_only=True):
             examples=["http://collector:4318/v1/metrics"],
             extra={
                 "env": "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-                "read": _url,
+                "read": values.url,
             },
         ),
     ] = None
@@ -388,7 +538,7 @@ class Otel(Section, frozen=True, kw_only=True):
             examples=["http://collector:4318/v1/logs"],
             extra={
                 "env": "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-                "read": _url,
+                "read": values.url,
             },
         ),
     ] = None
@@ -433,7 +583,7 @@ class Instrumentation(Section, frozen=True, kw_only=True):
             examples=["healthcheck,static/.*"],
             extra={
                 "env": ("OTEL_PYTHON_PYRAMID_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"),
-                "read": _regex,
+                "read": values.regex,
             },
         ),
     ] = None
@@ -444,7 +594,7 @@ class Instrumentation(Section, frozen=True, kw_only=True):
             examples=["content-type,x-.*"],
             extra={
                 "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST",
-                "read": _regex,
+                "read": values.regex,
             },
         ),
     ] = ()
@@ -455,7 +605,7 @@ class Instrumentation(Section, frozen=True, kw_only=True):
             examples=["content-type,x-.*"],
             extra={
                 "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE",
-                "read": _regex,
+                "read": values.regex,
             },
         ),
     ] = ()
@@ -467,7 +617,7 @@ class Instrumentation(Section, frozen=True, kw_only=True):
             examples=["set-cookie,.*token.*"],
             extra={
                 "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS",
-                "read": _regex,
+                "read": values.regex,
             },
         ),
     ] = ()
@@ -482,7 +632,7 @@ class GitHub(Section, frozen=True, kw_only=True):
             description="Repository on which a user of GitHub needs a right to log in; "
             "with it, all four of repository, client id, client secret and secret are required.",
             examples=["camptocamp/c2cotel"],
-            extra={"ini": "c2c.auth.github.repository", "read": _repository},
+            extra={"ini": "c2c.auth.github.repository", "read": values.repository},
         ),
     ] = None
     access_type: Annotated[
@@ -521,11 +671,12 @@ class GitHub(Section, frozen=True, kw_only=True):
         Secret | None,
         Meta(
             description="Text that the key of the session cookie is made of, "
-            f"{SHORTEST_KEY} characters or more; with `C2C_SECRET` that one is used when unset.",
+            f"{values.SHORTEST_KEY} characters or more; "
+            "with `C2C_SECRET` that one is used when unset.",
             extra={
                 "env": ("C2C_AUTH_GITHUB_SECRET", "C2C_AUTH_SECRET"),
                 "ini": "c2c.auth.github.auth.secret",
-                "read": _long,
+                "read": values.long,
             },
         ),
     ] = None
@@ -536,7 +687,7 @@ class GitHub(Section, frozen=True, kw_only=True):
             extra={
                 "env": ("C2C_AUTH_GITHUB_PREVIOUS_SECRET", "C2C_AUTH_PREVIOUS_SECRET"),
                 "ini": "c2c.auth.github.auth.previous_secret",
-                "read": _long,
+                "read": values.long,
             },
         ),
     ] = None
@@ -547,7 +698,7 @@ class GitHub(Section, frozen=True, kw_only=True):
             extra={
                 "env": ("C2C_AUTH_GITHUB_COOKIE", "C2C_AUTH_COOKIE"),
                 "ini": "c2c.auth.github.auth.cookie",
-                "read": _cookie,
+                "read": values.cookie,
             },
         ),
     ] = "c2c-auth-jwt"
@@ -555,28 +706,28 @@ class GitHub(Section, frozen=True, kw_only=True):
         str,
         Meta(
             description="Page where a user of GitHub agrees.",
-            extra={"ini": "c2c.auth.github.auth_url", "read": _url},
+            extra={"ini": "c2c.auth.github.auth_url", "read": values.url},
         ),
     ] = "https://github.com/login/oauth/authorize"
     token_url: Annotated[
         str,
         Meta(
             description="Where GitHub changes a code for a token.",
-            extra={"ini": "c2c.auth.github.token_url", "read": _url},
+            extra={"ini": "c2c.auth.github.token_url", "read": values.url},
         ),
     ] = "https://github.com/login/oauth/access_token"  # noqa: S105 - an address
     user_url: Annotated[
         str,
         Meta(
             description="Where GitHub tells who a token belongs to.",
-            extra={"ini": "c2c.auth.github.user_url", "read": _url},
+            extra={"ini": "c2c.auth.github.user_url", "read": values.url},
         ),
     ] = "https://api.github.com/user"
     repo_url: Annotated[
         str,
         Meta(
             description="Where GitHub tells the rights on a repository, which is added to it.",
-            extra={"ini": "c2c.auth.github.repo_url", "read": _url},
+            extra={"ini": "c2c.auth.github.repo_url", "read": values.url},
         ),
     ] = "https://api.github.com/repos"
     proxy_url: Annotated[
@@ -584,7 +735,7 @@ class GitHub(Section, frozen=True, kw_only=True):
         Meta(
             description="Page that redirects to its parameter `came_from`: where GitHub sends "
             "the user back to, for applications that share one OAuth application.",
-            extra={"ini": "c2c.auth.github.auth.proxy_url", "read": _url},
+            extra={"ini": "c2c.auth.github.auth.proxy_url", "read": values.url},
         ),
     ] = None
     cache_ttl: Annotated[
@@ -623,7 +774,7 @@ class Redis(Section, frozen=True, kw_only=True):
         Meta(
             description="URL of a single Redis.",
             examples=["redis://redis:6379/0"],
-            extra={"read": _redis_url},
+            extra={"read": values.redis_url},
         ),
     ] = None
     options: Annotated[
@@ -639,7 +790,7 @@ class Redis(Section, frozen=True, kw_only=True):
         Meta(
             description="Redis Sentinels, `host:port,host:port`; they win over the URL.",
             examples=["sentinel-1:26379,sentinel-2:26379"],
-            extra={"read": _host_and_port},
+            extra={"read": values.host_and_port},
         ),
     ] = ()
     servicename: Annotated[
@@ -744,16 +895,16 @@ class Settings(Section, frozen=True, kw_only=True):
         Meta(
             description="Where the views of c2cotel are served.",
             examples=["/c2c"],
-            extra={"read": _path},
+            extra={"read": values.path},
         ),
     ] = "/c2c"
     secret: Annotated[
         Secret | None,
         Meta(
             description="Secret that opens the protected views, as parameter `secret`, header "
-            f"`X-API-Key` or `Authorization: Bearer`, {SHORTEST_SECRET} characters or more; "
+            f"`X-API-Key` or `Authorization: Bearer`, {values.SHORTEST_SECRET} characters or more; "
             "it wins over GitHub. Never shown.",
-            extra={"env": "C2C_SECRET", "ini": "c2c.secret", "read": _not_guessed},
+            extra={"env": "C2C_SECRET", "ini": "c2c.secret", "read": values.not_guessed},
         ),
     ] = None
     use_session: Annotated[
@@ -767,6 +918,14 @@ class Settings(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Serve `{base_path}/logging/level`, to see and change log levels."),
     ] = False
+    enable_exception_handling: Annotated[
+        bool,
+        Meta(description="Answer every exception of the application with JSON."),
+    ] = False
+    track_redis: Annotated[
+        bool,
+        Meta(description="Measure the commands sent to Redis.", extra={"telemetry": True}),
+    ] = True
     development: Annotated[
         bool,
         Meta(
@@ -774,6 +933,10 @@ class Settings(Section, frozen=True, kw_only=True):
             extra={"env": "DEVELOPMENT"},
         ),
     ] = False
+    json: Json = Json()
+    requests: Requests = Requests()
+    client_info: ClientInfo = ClientInfo()
+    sentry: Sentry = Sentry()
     auth: Auth = Auth()
     redis: Redis = Redis()
     broadcast: Broadcast = Broadcast()

@@ -12,10 +12,11 @@ from c2cotel.auth.github import GitHub, RevokedError, Rights, UnavailableError
 from c2cotel.auth.session import Session
 from c2cotel.auth.visits import CookieAuthority, Jar, Visit
 from c2cotel.pyramid.access import Access, Actor, Identity, client_address
+from c2cotel.values import REPOSITORY
 
 LOGGER = logging.getLogger(__name__)
 
-_REPOSITORY = re.compile(settings.REPOSITORY)
+_REPOSITORY = re.compile(REPOSITORY)
 
 
 class GitHubAuthority(CookieAuthority):

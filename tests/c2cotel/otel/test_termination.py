@@ -87,7 +87,9 @@ class Running:
         started = time.monotonic()
         self.process.terminate()
         _, errors = self.process.communicate(timeout=30)
-        return self.process.returncode, time.monotonic() - started, errors
+        # waitress' own word on a slow machine.
+        said = (line for line in errors.splitlines() if not line.startswith("Task queue depth"))
+        return self.process.returncode, time.monotonic() - started, "\n".join(said)
 
 
 @pytest.mark.parametrize("launcher", [(), (LAUNCHER,)])

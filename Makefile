@@ -10,8 +10,11 @@ export UV_SYSTEM_CERTS := 1
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
-# What only the distribution has; everything else comes as a wheel.
-SERVERS := prometheus chromium
+# What only the distribution has, as program:package; everything else comes as a wheel.
+SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish \
+    haproxy:haproxy rsyslogd:rsyslog
+# Debian has its servers where only root looks.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help
 help: ## Show this list
@@ -53,7 +56,8 @@ coverage: $(CACHE)/synced ## Tell which lines the fast tests do not reach
 
 .PHONY: acceptance
 acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, PostgreSQL, Prometheus
-	$(RUN) pytest acceptance/tests
+	$(RUN) pytest acceptance/tests -m "not alone" --numprocesses=2 --dist=loadfile
+	$(RUN) pytest acceptance/tests -m alone
 
 .PHONY: bench
 bench: $(CACHE)/synced ## Measure the cost of metrics and requests next to the alternatives
@@ -61,14 +65,16 @@ bench: $(CACHE)/synced ## Measure the cost of metrics and requests next to the a
 
 .PHONY: servers
 servers:
-	@for program in $(SERVERS); do \
-	    command -v $$program >/dev/null && continue; \
-	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	        apt-get update -qq && apt-get install -y -qq --no-install-recommends $$program >/dev/null; \
-	    else \
-	        echo "$$program is missing, its tests are skipped: sudo apt-get install $$program" >&2; \
-	    fi; \
-	done
+	@missing=; \
+	for server in $(SERVERS); do \
+	    command -v $${server%:*} >/dev/null || missing="$$missing $${server#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+	    echo "Tests are skipped for want of:$$missing (sudo apt-get install$$missing)" >&2; \
+	fi
 
 # Everything that uv.lock names, in .venv.
 $(CACHE)/synced: uv.lock pyproject.toml

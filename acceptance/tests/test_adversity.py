@@ -41,7 +41,7 @@ def _may_mount():
 @pytest.mark.usefixtures("_may_mount")
 @pytest.mark.parametrize("options", ["size=64k", "ro"], ids=["full", "not writable"])
 def test_the_count_is_exact_when_dev_shm_is(serve, options):
-    service = serve(within=with_shm(options))
+    service = serve("--preload", within=with_shm(options))
     with service.watched() as totals:
         assert service.send(HELLO, count=400).by_route() == {("/api/hello", 200): 400}
     assert [hellos(service) for _ in range(6)] == [400] * 6
@@ -51,7 +51,7 @@ def test_the_count_is_exact_when_dev_shm_is(serve, options):
 @pytest.mark.usefixtures("_may_mount")
 def test_a_dev_shm_that_fills_up_later_costs_series_not_the_application(serve):
     # Room for the master and two workers, and for the fold of none.
-    service = serve(workers=2, within=with_shm("size=320k"))
+    service = serve("--preload", workers=2, within=with_shm("size=320k"))
     warm = service.send(HELLO, count=200)
     for pid in service.workers():
         os.kill(pid, signal.SIGKILL)
@@ -90,7 +90,9 @@ def longest_end(serve):
 
 
 def test_a_dead_collector_does_not_hold_up_the_end(serve, longest_end):
-    service = serve(env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+    service = serve(
+        "--preload", env={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    )
     service.send(HELLO, count=100)
     assert service.process.stop() <= longest_end
     said = [line for line in service.output().splitlines() if "undelivered" in line]
@@ -99,7 +101,7 @@ def test_a_dead_collector_does_not_hold_up_the_end(serve, longest_end):
 
 
 def test_a_collector_that_hangs_does_not_hold_up_the_end(serve, longest_end, hanging_collector):
-    service = serve(otlp=hanging_collector)
+    service = serve("--preload", otlp=hanging_collector)
     service.send(HELLO, count=100)
     assert service.process.stop() <= longest_end
     assert "undelivered: the collector did not take them within 2.8 s." in service.output()
@@ -117,7 +119,9 @@ def test_prometheus_port_of_opentelemetry_is_the_same_server(serve):
 
 
 def test_the_push_has_the_same_totals_and_one_instance(serve, otlp):
-    service = serve("--max-requests", "50", otlp=otlp, env={"OTEL_METRIC_EXPORT_INTERVAL": "500"})
+    service = serve(
+        "--preload", "--max-requests", "50", otlp=otlp, env={"OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    )
     traffic = service.send(HELLO, count=300)
 
     def hello_points():
@@ -139,7 +143,7 @@ def test_the_push_has_the_same_totals_and_one_instance(serve, otlp):
 
 
 def test_a_request_is_found_in_log_and_collector_by_its_id(serve, otlp):
-    service = serve(otlp=otlp)
+    service = serve("--preload", otlp=otlp)
     answer = requests.get(f"{service.url}/api/hello", timeout=10)
     request_id = answer.headers["X-Request-ID"]
     found = otlp.wait(
@@ -160,7 +164,7 @@ def test_a_request_is_found_in_log_and_collector_by_its_id(serve, otlp):
 
 
 def test_a_secret_is_nowhere(serve, otlp):
-    service = serve(otlp=otlp)
+    service = serve("--preload", otlp=otlp)
     for path in (
         "/api/hello?secret=SEKRET",
         "/api/hello?x=1&access_token=SEKRET",
@@ -192,7 +196,7 @@ def test_the_exposition_satisfies_promtool(serve):
 
 
 def test_without_the_sdk_requests_have_their_id_all_the_same(serve):
-    service = serve(scraped=False, env={"OTEL_SDK_DISABLED": "true"})
+    service = serve("--preload", scraped=False, env={"OTEL_SDK_DISABLED": "true"})
     traffic = service.send(Call("/api/tracking/2", headers={"X-Request-ID": "find-me"}))
     assert traffic.request_ids == ["find-me"]
     answer = requests.get(

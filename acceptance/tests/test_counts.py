@@ -65,7 +65,12 @@ def test_1000_requests_are_1000_everywhere(serve, otlp, prometheus):
 
 @pytest.mark.parametrize(
     "options",
-    [("--preload",), ("--max-requests", "50"), ("--threads", "1"), ("--preload", "--threads", "1")],
+    [
+        ("--preload",),
+        ("--preload", "--max-requests", "50"),
+        ("--threads", "1"),
+        ("--preload", "--threads", "1"),
+    ],
     ids=" ".join,
 )
 def test_the_count_is_exact_with(serve, options):
@@ -194,7 +199,7 @@ def test_the_calls_of_ourselves_have_one_request_id(serve, otlp):
 
 
 def test_a_collector_that_lives_loses_nothing_at_the_end(serve, otlp):
-    service = serve("--max-requests", "50", otlp=otlp)
+    service = serve("--preload", "--max-requests", "50", otlp=otlp)
     traffic = service.send(HELLO, count=400)
     service.process.stop()
     spans = [s for s in otlp.server_spans() if s.attributes.get("http.route") == "/api/hello"]

@@ -112,7 +112,7 @@ def test_during_a_failover_no_answer_is_stale(operator, sentinels):
 
 
 def test_workers_that_are_recycled_all_the_time_never_forget_it(operate):
-    operator = operate("--max-requests", "25", workers=2)
+    operator = operate("--preload", "--max-requests", "25", workers=2)
     operator.level(NAME, level="DEBUG")
     first = set(operator.service.workers())
     for _ in range(4):

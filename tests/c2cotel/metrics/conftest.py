@@ -108,6 +108,9 @@ def fork_with_hooks() -> int:
 
 def fork_without_hooks() -> int:
     """As a C program that embeds Python does. PyDLL: the child has the GIL."""
+    # Other threads get to where they wait for something. One that waits for the GIL may hold the
+    # mutex within it, which nobody would unlock in the child.
+    time.sleep(0.1)
     return int(ctypes.PyDLL(None).fork())
 
 

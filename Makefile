@@ -12,7 +12,7 @@ RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
 SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish \
-    haproxy:haproxy rsyslogd:rsyslog
+    haproxy:haproxy rsyslogd:rsyslog openssl:openssl
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 

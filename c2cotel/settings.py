@@ -158,6 +158,47 @@ class Requests(Section, frozen=True, kw_only=True):
             examples=[10],
         ),
     ] = None
+    excluded_urls: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Regular expressions, separated by commas; "
+            "outgoing requests whose URL matches one make no spans, but are counted.",
+            examples=["^https://maps[.]example[.]com/"],
+            extra={
+                "env": "OTEL_PYTHON_REQUESTS_EXCLUDED_URLS",
+                "ini": None,
+                "read": values.regex,
+                "telemetry": True,
+            },
+        ),
+    ] = ()
+    capture_request_headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Headers of outgoing requests recorded on spans: names or "
+            "regular expressions.",
+            examples=["content-type,x-.*"],
+            extra={
+                "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST",
+                "ini": None,
+                "read": values.regex,
+                "telemetry": True,
+            },
+        ),
+    ] = ()
+    capture_response_headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Headers of their answers recorded on spans: names or regular expressions.",
+            examples=["content-type,x-.*"],
+            extra={
+                "env": "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE",
+                "ini": None,
+                "read": values.regex,
+                "telemetry": True,
+            },
+        ),
+    ] = ()
 
 
 class ClientInfo(Section, frozen=True, kw_only=True):
@@ -177,20 +218,38 @@ class ClientInfo(Section, frozen=True, kw_only=True):
             },
         ),
     ] = ("private",)
+    proxy_headers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Headers that the trusted proxies write, so that a client cannot: "
+            "`forwarded`, `x-forwarded-for`, `-host`, `-proto`, `-scheme`, `-server` and `-port`; "
+            "`*` for all.",
+            examples=["x-forwarded-for,x-forwarded-proto"],
+            extra={
+                "env": "C2C_PROXY_HEADERS",
+                "ini": "c2c.proxy_headers",
+                "read": values.proxy_header,
+            },
+        ),
+    ] = ("*",)
     force_proto: Annotated[
         Literal["http", "https"] | None,
         Meta(
             description="Scheme that every request is taken to have.",
-            extra={"env": ("C2C_FORCE_PROTO", "C2CWSGIUTILS_FORCE_PROTO")},
+            extra={
+                "env": ("C2C_FORCE_PROTO", "C2CWSGIUTILS_FORCE_PROTO"),
+                "ini": "c2c.force_proto",
+            },
         ),
     ] = None
     force_host: Annotated[
         str | None,
         Meta(
-            description="`Host` that every request is taken to have.",
+            description="Host that every request is taken to have, with its port.",
             examples=["example.com"],
             extra={
                 "env": ("C2C_FORCE_HOST", "C2CWSGIUTILS_FORCE_HOST"),
+                "ini": "c2c.force_host",
                 "read": values.host,
             },
         ),
@@ -198,10 +257,11 @@ class ClientInfo(Section, frozen=True, kw_only=True):
     force_server_name: Annotated[
         str | None,
         Meta(
-            description="`SERVER_NAME` that every request is taken to have.",
+            description="Name of the server (`SERVER_NAME`) that every request is taken to have.",
             examples=["example.com"],
             extra={
                 "env": ("C2C_FORCE_SERVER_NAME", "C2CWSGIUTILS_FORCE_SERVER_NAME"),
+                "ini": "c2c.force_server_name",
                 "read": values.host,
             },
         ),
@@ -213,6 +273,7 @@ class ClientInfo(Section, frozen=True, kw_only=True):
             examples=["192.0.2.1"],
             extra={
                 "env": ("C2C_FORCE_REMOTE_ADDR", "C2CWSGIUTILS_FORCE_REMOTE_ADDR"),
+                "ini": "c2c.force_remote_addr",
                 "read": values.address,
             },
         ),
@@ -834,6 +895,48 @@ class Broadcast(Section, frozen=True, kw_only=True):
     ] = "broadcast_api_"
 
 
+class Db(Section, frozen=True, kw_only=True):
+    """Databases with a replica, see :mod:`c2cotel.db`."""
+
+    connect_timeout: Annotated[
+        int,
+        Meta(
+            description="Seconds that connecting to PostgreSQL may take, where the URL says no "
+            "`connect_timeout`; 0 for as long as it takes.",
+            ge=0,
+            le=3600,
+            examples=[10],
+        ),
+    ] = 10
+    network_timeout: Annotated[
+        int,
+        Meta(
+            description="Seconds after which a PostgreSQL whose host has vanished from the network "
+            "is given up, also within a statement; 0 leaves that to the system.",
+            ge=0,
+            le=86400,
+            examples=[30],
+        ),
+    ] = 30
+    replica_down: Annotated[
+        Literal["error", "primary"],
+        Meta(
+            description="What sessions for reading do while the replica cannot be connected to: "
+            "fail, or use the primary.",
+        ),
+    ] = "error"
+    read_your_writes: Annotated[
+        float,
+        Meta(
+            description="Seconds that a client reads from the primary after it has written, told "
+            "by a cookie; 0 for no such thing.",
+            ge=0,
+            le=86400,
+            examples=[5],
+        ),
+    ] = 0.0
+
+
 class HealthCheck(Section, frozen=True, kw_only=True):
     """Checks of what the service needs, see :mod:`c2cotel.health_check`."""
 
@@ -940,6 +1043,7 @@ class Settings(Section, frozen=True, kw_only=True):
     auth: Auth = Auth()
     redis: Redis = Redis()
     broadcast: Broadcast = Broadcast()
+    db: Db = Db()
     health_check: HealthCheck = HealthCheck()
     request_id: RequestId = RequestId()
     prometheus: Prometheus = Prometheus()

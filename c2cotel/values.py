@@ -82,6 +82,14 @@ def trusted(text: str) -> str:
         raise ValueError(f"neither an address nor a network ({error})") from None
 
 
+def proxy_header(text: str) -> str:
+    name = text.lower()
+    known = r"\*|forwarded|x-forwarded-(for|host|proto|scheme|server|port)"
+    if not re.fullmatch(known, name):
+        raise ValueError("not a header of proxies that is known")
+    return name
+
+
 def dsn(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/:@]+(:[^\s/:@]*)?@[^\s/?#@]+(/[^\s?#]*)?/[0-9]+", text):
         raise ValueError("not a DSN of Sentry, like https://KEY@sentry.example.com/PROJECT-NUMBER")

@@ -1,20 +1,10 @@
 """Who may look, who may change: what the kernel asks of whoever knows (:mod:`c2cotel.auth`)."""
 
-import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, Protocol, TypeAlias
 
 from pyramid.request import Request
-
-# Loopback, link-local and private: RFC 1918, RFC 3927, RFC 4193, RFC 4291.
-_NEAR = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
-        *("::1/128", "fc00::/7", "fe80::/10"),
-    )
-)
 
 Means: TypeAlias = Literal["none", "parameter", "header", "cookie"]
 
@@ -56,25 +46,8 @@ class Identity:
 
 
 def client_address(request: Request) -> str:
-    """Where a request comes from: the connection's other end, or whom a proxy there names.
-
-    A loopback or private address, or a Unix socket, is a proxy's if it says for whom it asks: the
-    last entry of ``X-Forwarded-For``, which it has added itself. Those before it may be anything.
-    """
-    connected = request.remote_addr or ""
-    if connected and not _is_near(connected):
-        return connected
-    named = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return named if _is_near(named) is not None else connected
-
-
-def _is_near(address: str) -> bool | None:
-    """Whether *address* is loopback or private; None if it is no address."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    return any(parsed in network for network in _NEAR)
+    """Where a request comes from: whom trusted proxies name, see :mod:`c2cotel.client_info`."""
+    return request.remote_addr or ""
 
 
 class Authority(Protocol):

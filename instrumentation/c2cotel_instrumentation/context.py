@@ -19,6 +19,9 @@ REQUEST_ID_KEY: Final = "c2c.request_id"
 CONTEXT_KEY: Final = "c2c.context"
 """Where the Context of the request lies in the WSGI environ, for what is logged about it later."""
 
+ROUTE_KEY: Final = "c2c.route"
+"""Where the pattern of the route, if there is one, lies in the environ when a request is over."""
+
 _REQUEST_ID: Final = create_key("c2c-request-id")
 _UNTRACED: Final = create_key("c2c-untraced")
 

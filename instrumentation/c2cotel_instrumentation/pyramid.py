@@ -22,7 +22,9 @@ with the exception and its stack if there is one; an exception that leaves the a
 as the 500 that the server makes of it. A 4xx is the client's affair.
 
 Each request gets a request id: the one that the global propagator found in its headers, else its
-trace id as a UUID, else a new one. Nothing that goes wrong in here reaches the application.
+trace id as a UUID, else a new one. ``registry.c2c_prepare_environ``, if an application has it, is
+called with the environ first: it knows the proxies, so that spans say who asks. Nothing that goes
+wrong in here reaches the application.
 
 Source: https://opentelemetry.io/docs/specs/semconv/http/.
 """
@@ -64,6 +66,7 @@ from c2cotel_instrumentation.context import (
     CONTEXT_KEY,
     ENVIRON_GETTER,
     REQUEST_ID_KEY,
+    ROUTE_KEY,
     ensure_request_id,
     new_trace_id,
     without_tracing,
@@ -127,6 +130,7 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
             # An application mounted in another one passes its environ on: that is one request.
             if requests is None or _CALL_KEY in environ:
                 return call(router, environ, start_response)
+            requests.prepare(router, environ)
             measured = requests.begin(environ, start_response)
             if measured is None:
                 return call(router, environ, start_response)
@@ -192,6 +196,15 @@ class _Requests:
         self.complain = Complaint(
             _logger, "A request could not be measured; it goes on. Further ones are not logged."
         )
+
+    def prepare(self, router: Any, environ: wsgi.Environ) -> None:
+        """Have the application set *environ* right by what proxies say, if it knows how to."""
+        try:
+            prepare = getattr(router.registry, "c2c_prepare_environ", None)
+            if prepare is not None:
+                prepare(environ)
+        except Exception as error:  # noqa: BLE001 - the application's; it meets that itself
+            self.complain(error)
 
     def begin(self, environ: wsgi.Environ, start_response: Callable[..., Any]) -> "_Request | None":
         """Start to measure, or say why it cannot be done and return None."""
@@ -332,7 +345,7 @@ class _Request:
         status = self._status if escaped is None else _SERVER_ERROR
         outcome: dict[str, AttributeValue] = {}
         if (route := _route(self.request)) is not None:
-            outcome[http_attributes.HTTP_ROUTE] = route
+            outcome[http_attributes.HTTP_ROUTE] = self.environ[ROUTE_KEY] = route
         error = None
         if status is not None:
             outcome[http_attributes.HTTP_RESPONSE_STATUS_CODE] = status

@@ -31,7 +31,12 @@ from pyramid.tweens import EXCVIEW
 from requests.adapters import BaseAdapter
 from waitress.buffers import ReadOnlyFileBasedBuffer
 
-from c2cotel_instrumentation.context import REQUEST_ID_KEY, current_request_id, is_untraced
+from c2cotel_instrumentation.context import (
+    REQUEST_ID_KEY,
+    ROUTE_KEY,
+    current_request_id,
+    is_untraced,
+)
 from c2cotel_instrumentation.logging import LoggingInstrumentor
 from c2cotel_instrumentation.pyramid import PyramidInstrumentor
 from c2cotel_instrumentation.request_id import RequestIdResponsePropagator
@@ -117,6 +122,33 @@ class TestSpan:
             "user_agent.original": "curl/8",
             "network.protocol.version": "1.1",
         }
+
+    def test_an_application_that_knows_its_proxies_is_asked_first(self, telemetry):
+        telemetry.instrument()
+        app = application()
+        app.registry.c2c_prepare_environ = lambda environ: environ.update(
+            {"REMOTE_ADDR": "203.0.113.9", "HTTP_HOST": "a.example", "wsgi.url_scheme": "https"}
+        )
+        get(app, "/hello/x", REMOTE_ADDR="10.0.0.1")
+        assert telemetry.span.attributes["client.address"] == "203.0.113.9"
+        assert telemetry.span.attributes["server.address"] == "a.example"
+        assert telemetry.span.attributes["url.scheme"] == "https"
+
+    def test_an_application_that_fails_there_is_measured_all_the_same(self, telemetry, caplog):
+        telemetry.instrument()
+        app = application()
+        app.registry.c2c_prepare_environ = lambda _: 1 / 0
+        assert get(app, "/hello/x", REMOTE_ADDR="10.0.0.1").status_code == 200
+        assert telemetry.span.attributes["client.address"] == "10.0.0.1"
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_the_route_stays_in_the_environ_for_who_logs_the_request(self, telemetry):
+        telemetry.instrument()
+        environ = {}
+        wsgiref.util.setup_testing_defaults(environ)
+        environ["PATH_INFO"] = "/hello/x"
+        list(application()(environ, lambda *_: None))
+        assert environ[ROUTE_KEY] == "/hello/{name}"
 
     def test_a_pattern_without_leading_slash_gets_one(self, telemetry):
         telemetry.instrument()

@@ -76,6 +76,7 @@ def application(environ, monkeypatch, prefix=None, settings=None):
     config.add_directive("add_c2c_view", add_c2c_view)
 
     def include(config):
+        config.include("c2cotel.pyramid.proxies")
         config.include("c2cotel.pyramid.pages")
         config.include("c2cotel.auth")
         config.add_c2c_view("", _console, name="c2c_index", access=Access.PUBLIC)

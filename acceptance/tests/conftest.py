@@ -249,33 +249,45 @@ def serve_long(postgres, tmp_path_factory) -> Iterator[Serve]:
         yield start
 
 
-@pytest.fixture
-def serve_alone(postgres, tmp_path) -> Iterator[Serve]:
-    """``serve_alone(server="waitress", otlp=None, env={})``: one process, by pserve."""
+@contextlib.contextmanager
+def _serving_alone(postgres: servers.Postgres, folder: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
 
         def start(
             *,
             otlp: telemetry.OtlpReceiver | None = None,
+            ini: str = "production.ini",
             instrument: bool = True,
             env: dict[str, str] | None = None,
         ) -> Service:
             port, metrics_port = servers.free_port(), servers.free_port()
             environ = _environ(postgres.url, metrics_port, otlp, env or {})
-            ini = tmp_path / "alone.ini"
-            ini.write_text(
-                f"[app:main]\nuse = config:{APP}/production.ini\n\n"
-                f"[server:main]\nuse = egg:waitress#main\nlisten = 127.0.0.1:{port}\n"
-            )
+            text = (APP / ini).read_text().replace("%(here)s", str(APP))
+            here = folder / f"alone-{port}.ini"
+            here.write_text(text.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
             environ["PYTHONPATH"] = str(APP)
             wrapper = [script("opentelemetry-instrument")] if instrument else []
-            log = tmp_path / "pserve.log"
-            argv = [*wrapper, script("pserve"), str(ini)]
+            log = folder / f"pserve-{port}.log"
+            argv = [*wrapper, script("pserve"), str(here)]
             process = stack.enter_context(Process(argv, log=log, env=environ, cwd=APP))
             url = f"http://127.0.0.1:{port}"
             process.wait_url(f"{url}/api/ping")
             return Service(process, url, metrics_port, log, environ)
 
+        yield start
+
+
+@pytest.fixture
+def serve_alone(postgres, tmp_path) -> Iterator[Serve]:
+    """``serve_alone(otlp=None, ini="production.ini", instrument=True, env={})``: by waitress."""
+    with _serving_alone(postgres, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def serve_alone_long(postgres, tmp_path_factory) -> Iterator[Serve]:
+    """As ``serve_alone``, for what many tests share."""
+    with _serving_alone(postgres, tmp_path_factory.mktemp("alone")) as start:
         yield start
 
 

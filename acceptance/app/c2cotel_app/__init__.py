@@ -8,38 +8,46 @@ import os
 from typing import Any
 
 import sqlalchemy
+import zope.sqlalchemy
 from pyramid.config import Configurator
+from pyramid.request import Request
 from pyramid.router import Router
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session
 
 
 def main(global_config: dict[str, str], **settings: Any) -> Router:
     """The application of production.ini."""
     del global_config  # PasteDeploy's: the name and the folder of the ini
-    return _configure(settings).make_wsgi_app()
-
-
-def main_with_c2cotel(global_config: dict[str, str], **settings: Any) -> Router:
-    """The same, that needs no ``opentelemetry-instrument``: production-include.ini."""
-    del global_config
-    # Only here: the other one knows nothing of c2cotel.
-    from c2cotel_app.health import add_checks
-
-    config = _configure(settings)
-    config.include("c2cotel")
-    add_checks(config)
+    config = Configurator(settings=settings)
+    config.include("pyramid_tm")
+    config.registry["engine"] = _engine(settings)
+    config.add_request_method(_dbsession, "dbsession", reify=True)
+    config.include(add_views)
     return config.make_wsgi_app()
 
 
-def _configure(settings: dict[str, Any]) -> Configurator:
+def main_with_c2cotel(global_config: dict[str, str], **settings: Any) -> Router:
+    """The same with c2cotel, which needs no ``opentelemetry-instrument``: production-include.ini."""
+    del global_config
     config = Configurator(settings=settings)
-    primary = replica = _engine(settings, "sqlalchemy")
-    if "sqlalchemy_slave.url" in settings or os.environ.get("SQLALCHEMY_SLAVE_URL"):
-        replica = _engine(settings, "sqlalchemy_slave")
-    sessions = config.registry["sessions"] = sessionmaker(primary)
-    config.registry["reading_sessions"] = sessionmaker(replica)
-    # Health checks look at both.
-    sessions.c2c_rw_bind, sessions.c2c_ro_bind = primary, replica
+    config.include(with_c2cotel)
+    return config.make_wsgi_app()
+
+
+def with_c2cotel(config: Configurator) -> None:
+    """Everything that the application has with c2cotel."""
+    # Only here: the other one knows nothing of c2cotel.
+    from c2cotel import db
+    from c2cotel_app.health import add_checks
+
+    config.include("c2cotel")
+    dbsession = db.init(config, "sqlalchemy", "sqlalchemy_slave")
+    config.include(add_views)
+    config.scan("c2cotel_app.services")
+    add_checks(config, dbsession)
+
+
+def add_views(config: Configurator) -> None:
     config.add_route("hello", "/api/hello")
     config.add_route("tracking", "/api/tracking/{depth}")
     config.add_route("error", "/api/error")
@@ -47,18 +55,24 @@ def _configure(settings: dict[str, Any]) -> Configurator:
     config.add_route("ping", "/api/ping")
     config.add_route("subprocess", "/api/subprocess")
     config.scan("c2cotel_app.views")
-    return config
 
 
-def _engine(settings: dict[str, Any], prefix: str) -> sqlalchemy.Engine:
+def _dbsession(request: Request) -> Session:
+    """The session of a request, in pyramid_tm's transaction."""
+    session = Session(request.registry["engine"])
+    zope.sqlalchemy.register(session, transaction_manager=request.tm)
+    return session
+
+
+def _engine(settings: dict[str, Any]) -> sqlalchemy.Engine:
     # Read here rather than by %(SQLALCHEMY_URL)s in the ini: PasteDeploy does not put the
     # environment there, and would trip over a "%" in a password.
-    url = settings.get(f"{prefix}.url") or os.environ[f"{prefix.upper()}_URL"]
+    url = settings.get("sqlalchemy.url") or os.environ["SQLALCHEMY_URL"]
     engine = sqlalchemy.create_engine(
         url,
-        pool_size=int(settings.get(f"{prefix}.pool_size", 5)),
-        max_overflow=int(settings.get(f"{prefix}.max_overflow", 10)),
+        pool_size=int(settings.get("sqlalchemy.pool_size", 5)),
+        max_overflow=int(settings.get("sqlalchemy.max_overflow", 10)),
         pool_pre_ping=True,
     )
-    engine.c2c_name = prefix
+    engine.c2c_name = "sqlalchemy"
     return engine

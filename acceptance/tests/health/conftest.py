@@ -162,7 +162,8 @@ def own_root(tmp_path_factory) -> tuple[str, ...]:
 def _shared(serve_long, postgres, valkey, own_root, tmp_path_factory) -> Probe:
     env = {
         "C2C_REDIS_URL": valkey.url,
-        "SQLALCHEMY_SLAVE_URL": postgres.url,
+        # The same URL would be the same engine.
+        "SQLALCHEMY_SLAVE_URL": f"{postgres.url}?keepalives=1",
         **({"PYTHONPATH": os.pathsep.join((str(_HERE), "/app"))} if own_root else {}),
     }
     start = _start(serve_long, tmp_path_factory.mktemp("health"))

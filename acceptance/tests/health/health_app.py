@@ -26,17 +26,15 @@ from pyramid.router import Router
 from sqlalchemy.orm import Session, sessionmaker
 
 from c2cotel.health_check import HealthCheck
-from c2cotel_app import _configure
-from c2cotel_app.health import add_checks
+from c2cotel_app import with_c2cotel
 
 LEVEL = 5
 
 
 def main(global_config: dict[str, str], **settings: Any) -> Router:
     del global_config
-    config = _configure(settings)
-    config.include("c2cotel")
-    add_checks(config)
+    config = Configurator(settings=settings)
+    config.include(with_c2cotel)
     _add_troubles(config, Path(settings["control"]))
     config.add_subscriber(_say_worker, NewResponse)
     return config.make_wsgi_app()

@@ -43,7 +43,9 @@ def test_320_calls_at_once_leave_nothing_open_and_starve_nobody(start, database)
     """The first 16 come to an application that knows nothing of its checks: nobody of a crowd is
     told that all is well, nor made to wait until no thread is left for the application's own page.
     """
-    probe = start(workers=WORKERS, env={"SQLALCHEMY_SLAVE_URL": database.server.url})
+    probe = start(
+        workers=WORKERS, env={"SQLALCHEMY_SLAVE_URL": f"{database.server.url}?keepalives=1"}
+    )
     probe.trouble(sleep=0.7)
     before = database.connections()
     began = time.monotonic()

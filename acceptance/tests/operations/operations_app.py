@@ -16,20 +16,21 @@ import threading
 import time
 from typing import Any
 
+from pyramid.config import Configurator
 from pyramid.events import NewResponse
 from pyramid.request import Request
 from pyramid.router import Router
 
 from c2cotel import broadcast
-from c2cotel_app import _configure
+from c2cotel_app import with_c2cotel
 
 
 def main(global_config: dict[str, str], **settings: Any) -> Router:
     del global_config
-    config = _configure(settings)
+    config = Configurator(settings=settings)
     # Before the include: then nothing listens yet.
     broadcast.subscribe("test_double", double)
-    config.include("c2cotel")
+    config.include(with_c2cotel)
     broadcast.subscribe("test_slow", slow)
     broadcast.subscribe("test_fail", fail)
     broadcast.subscribe("test_large", large)

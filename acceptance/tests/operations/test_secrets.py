@@ -192,7 +192,7 @@ def test_every_change_is_said_with_who_what_and_from_where(operator, visitor):
         return [json.loads(line) for line in operator.told("who.what") if line.startswith("{")]
 
     def changes():
-        return [line for line in lines() if line["levelname"] == "WARNING"]
+        return [line for line in lines() if line["level_name"] == "WARNING"]
 
     retry_timeout(lambda: len(changes()) >= 2, 5, interval=0.05)
     assert len(changes()) == 2, "once, by the process that was asked"

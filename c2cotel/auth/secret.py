@@ -76,7 +76,8 @@ class SecretAuthority(CookieAuthority):
             return Visit(wait=wait)
         if not self._secret.matches(secret):
             if seconds := attempts.failed(where):
-                LOGGER.warning(
+                LOGGER.log(
+                    logging.WARNING if attempts is self._attempts else logging.INFO,
                     "Wrong secrets from %s: more are refused for %.0f s",
                     one_line(where, 64) or "an unknown address",
                     seconds,

@@ -13,8 +13,12 @@ __all__ = ["FEATURES", "includeme", "settings_of"]
 
 LOGGER = logging.getLogger(__name__)
 
-# In this order: the broadcast begins to listen when everybody has subscribed.
+# In this order: Sentry hears of what fails later, and the broadcast begins to listen when everybody
+# has subscribed.
 FEATURES = (
+    "c2cotel.sentry",
+    "c2cotel.pyramid.proxies",
+    "c2cotel.pyramid.renderers",
     "c2cotel.pyramid.pages",
     "c2cotel.auth",
     "c2cotel.request_tracking",
@@ -22,6 +26,8 @@ FEATURES = (
     "c2cotel.versions",
     "c2cotel.logging_level",
     "c2cotel.health_check",
+    "c2cotel.errors",
+    "c2cotel.services",
     "c2cotel.index",
     "c2cotel.broadcast",
 )

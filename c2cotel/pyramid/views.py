@@ -13,11 +13,9 @@ forms                a POST with the field ``back`` is sent back there
 ===================  =============================================================================
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -38,6 +36,7 @@ from pyramid.response import Response
 from pyramid.security import NO_PERMISSION_REQUIRED
 
 from c2cotel.pyramid.access import Access, Actor, Authority, Nobody, client_address
+from c2cotel.pyramid.answers import error_body, keep_out_of_caches
 from c2cotel.pyramid.console import Entry, Form, console_of
 from c2cotel.pyramid.settings import settings_of
 
@@ -192,9 +191,8 @@ class _Guard:
 
             response = error_page(request, error.status, str(error))
         else:
-            body = {"message": str(error), "status": error.status_int}
-            # With blanks, unlike the answers: clients of c2cwsgiutils compare texts.
-            response = Response(json.dumps(body).encode(), content_type="application/json")
+            body = error_body(str(error), error.status_int)
+            response = Response(body, content_type="application/json")
         response.status = error.status
         for name, value in error.headers.items():
             if not name.lower().startswith("content-"):
@@ -250,9 +248,4 @@ def _protect(response: Response) -> None:
     for name, value in _SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("Content-Security-Policy", _NOTHING_ALLOWED)
-    if "Cache-Control" not in response.headers:
-        # What webob's cache_expires(0) says, which warns from Python 3.12 on.
-        now = formatdate(usegmt=True)
-        response.headers["Cache-Control"] = "max-age=0, must-revalidate, no-cache, no-store"
-        response.headers["Expires"] = response.headers["Last-Modified"] = now
-        response.headers["Pragma"] = "no-cache"
+    keep_out_of_caches(response)

@@ -1,0 +1,175 @@
+"""What an exception means for the client and for the log, told by the names of its classes.
+
+By name: an exception of a library that is not loaded cannot have been raised, and loading one
+only to ask would be the wrong time for it.
+"""
+
+import logging
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from c2cotel_instrumentation.errors import type_name
+from c2cotel_instrumentation.redaction import redacted_text
+
+UNEXPECTED: Final = "Internal server error: the log of the service has the details"
+
+_LONGEST: Final = 500
+_LONGEST_DETAILS: Final = 100_000
+_UNAUTHORIZED: Final = HTTPStatus.UNAUTHORIZED.value
+_SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR.value
+_BAD_REQUEST: Final = HTTPStatus.BAD_REQUEST.value
+_ERRORS: Final = range(400, 600)
+_CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What SQLAlchemy adds: on show to whom may see it, so not redacted with the rest.
+_STATEMENT: Final = re.compile(r"\[(?:SQL|parameters): ")
+# Their subclasses are upstream's: http.client.RemoteDisconnected is a ConnectionResetError.
+_GONE: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is answered and logged.
+
+    Attributes:
+        status: Of the answer.
+        message: For everybody.
+        level: Of the log line.
+        traced: Whether the traceback is logged.
+    """
+
+    status: int
+    message: str
+    level: int
+    traced: bool = True
+
+
+def level_of(status: int) -> int:
+    """The level at which an answer with this *status* is logged."""
+    if status == _UNAUTHORIZED:
+        return logging.DEBUG
+    return logging.ERROR if status == _SERVER_ERROR else logging.WARNING
+
+
+def judge(error: BaseException) -> Verdict:
+    """What to make of *error*, which is no HTTP exception."""
+    if type(error) in _GONE:
+        return _gone(error)
+    for kind in type(error).__mro__:
+        rule = _RULES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if rule is not None and (verdict := rule(error)) is not None:
+            return verdict
+    return Verdict(_SERVER_ERROR, UNEXPECTED, logging.ERROR)
+
+
+def unreadable(error: ValueError) -> Verdict:
+    """What to make of *error*, which was raised while the request was read."""
+    reason = getattr(error, "msg", None)  # of a JSONDecodeError
+    if isinstance(error, UnicodeDecodeError):
+        message = "The request is not encoded as UTF-8"
+    elif isinstance(reason, str):
+        where = f"line {getattr(error, 'lineno', 0)} column {getattr(error, 'colno', 0)}"
+        message = f"The body is not JSON: {reason}, {where}"
+    else:
+        message = "The request cannot be read"
+    return Verdict(_BAD_REQUEST, message, logging.WARNING, traced=False)
+
+
+def said(error: BaseException) -> str:
+    """Its text; the name of its class where that fails."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - its __str__ is somebody else's
+        return type_name(error)
+
+
+def details(error: BaseException) -> tuple[str, str]:
+    """Text and stack trace for who may see everything but passwords, of which neither has any."""
+    return _shown(said(error)), _shown("".join(traceback.format_exception(error)))
+
+
+def one_line(error: BaseException) -> str:
+    """*error* for the log, which has the traceback besides where that matters."""
+    text = " ".join(redacted_text(said(error)[:_LONGEST_DETAILS]).split())
+    return f"{type_name(error)}: {text}"[:_LONGEST]
+
+
+def _shown(text: str) -> str:
+    lines = text[:_LONGEST_DETAILS].split("\n")
+    return "\n".join(_without_passwords(line) for line in lines)
+
+
+def _without_passwords(line: str) -> str:
+    found = _STATEMENT.search(line)
+    end = found.start() if found else len(line)
+    return redacted_text(line[:end]) + line[end:]
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver says first; what follows has the values of the row, and the statement."""
+    text = said(getattr(error, "orig", None) or error).strip()
+    return redacted_text(text.partition("\n")[0].strip()[:_LONGEST])
+
+
+def _refused_by_database(error: BaseException) -> Verdict:
+    return Verdict(_BAD_REQUEST, _first_line(error), logging.WARNING)
+
+
+def _gone(_: BaseException) -> Verdict:
+    return Verdict(_SERVER_ERROR, "The client has gone away", logging.INFO, traced=False)
+
+
+def _badly_sent(_: BaseException) -> Verdict:
+    message = "The request is not well-formed HTTP"
+    return Verdict(_BAD_REQUEST, message, logging.WARNING, traced=False)
+
+
+def _bad_path(_: BaseException) -> Verdict:
+    message = "The path is not encoded as UTF-8"
+    return Verdict(_BAD_REQUEST, message, logging.WARNING, traced=False)
+
+
+def _of_amazon(error: BaseException) -> Verdict | None:
+    response = getattr(error, "response", None)
+    code = _at(response, "Error", "Code")
+    for status in (_at(response, "ResponseMetadata", "HTTPStatusCode"), code):
+        if (number := _number(status)) in _ERRORS:
+            told = code if isinstance(code, str) and _CODE.fullmatch(code) else number
+            message = f"A service behind this one answered: {told}"
+            return Verdict(number, message, level_of(number))
+    return None
+
+
+def _at(response: Any, *path: str) -> Any:
+    for name in path:
+        response = response.get(name) if isinstance(response, dict) else None
+    return response
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _of_beaker(error: BaseException) -> Verdict | None:
+    if said(error) != "Invalid signature":
+        return None
+    return Verdict(_UNAUTHORIZED, "Invalid signature", logging.DEBUG, traced=False)
+
+
+_RULES: Final[dict[str, Callable[[BaseException], Verdict | None]]] = {
+    "sqlalchemy.exc.IntegrityError": _refused_by_database,
+    "sqlalchemy.exc.DataError": _refused_by_database,
+    "webob.request.DisconnectionError": _gone,
+    "gunicorn.http.errors.NoMoreData": _gone,
+    "waitress.channel.ClientDisconnected": _gone,
+    "gunicorn.http.errors.ParseException": _badly_sent,
+    "pyramid.exceptions.URLDecodeError": _bad_path,
+    "botocore.exceptions.ClientError": _of_amazon,
+    "beaker.exceptions.BeakerException": _of_beaker,
+}

@@ -11,7 +11,7 @@ UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
-SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish \
+SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish pgbouncer:pgbouncer \
     haproxy:haproxy rsyslogd:rsyslog openssl:openssl
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin

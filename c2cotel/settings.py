@@ -1025,6 +1025,32 @@ class Settings(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Answer every exception of the application with JSON."),
     ] = False
+    sql_request_id: Annotated[
+        bool,
+        Meta(
+            description="Tag each transaction with the request id, as `application_name`; the same "
+            "as `C2C_SQL_TAG=application_name`.",
+            extra={"telemetry": True},
+        ),
+    ] = False
+    sql_tag: Annotated[
+        Literal["off", "static", "traceparent", "application_name"],
+        Meta(
+            description="How a statement tells the database which request it belongs to: `static`, "
+            "a comment with the application and the route; `traceparent`, one with the trace and "
+            "the request id too, of sampled requests; `application_name`, the request id as "
+            "PostgreSQL's `%a`; `off`.",
+            extra={"telemetry": True},
+        ),
+    ] = "off"
+    sql_profiler_enabled: Annotated[
+        bool,
+        Meta(description="Serve `{base_path}/sql_profiler`, to see the plans of statements."),
+    ] = False
+    db_maintenance_view_enabled: Annotated[
+        bool,
+        Meta(description="Serve `{base_path}/db/maintenance`, to make the database read-only."),
+    ] = False
     track_redis: Annotated[
         bool,
         Meta(description="Measure the commands sent to Redis.", extra={"telemetry": True}),

@@ -278,6 +278,11 @@ class Broadcaster:
         with self._lock:
             self._callbacks = {name: c for name, c in self._callbacks.items() if name != channel}
 
+    def subscribed(self, channel: str) -> Callback | None:
+        """What answers on *channel* in this process; nothing where only forked ones listen."""
+        known = self._callbacks.get(channel)
+        return known.callback if known is not None and not self._put_off else None
+
     def _deliver(self, question: Question, reply: Reply) -> None:
         subscribed = self._callbacks.get(question.channel)
         if subscribed is None:
@@ -335,6 +340,22 @@ class Broadcaster:
                 ", ".join(str(process) for process in silent),
             )
         return replies
+
+    def ask_host(
+        self, directory: Path, channel: str, params: dict[str, Any], timeout: float
+    ) -> Replies:
+        """Ask the other processes that listen in *directory*; this one need not listen.
+
+        Raises:
+            TypeError, ValueError: as :meth:`ask`.
+        """
+        deadline = time.monotonic() + timeout
+        with Asking(channel, params, wants_answers=True) as asking:
+            asking.local(directory, self.process, self._held, self._ignored)
+            heard, silent = asking.collect(deadline)
+        return Replies(
+            [each.answer for each in heard], tuple(silent), tuple(each.process for each in heard)
+        )
 
     def tell(
         self,

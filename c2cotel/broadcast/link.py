@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
 from c2cotel.redis import Connections, remedy
 from c2cotel.schema import without_password
 
@@ -135,7 +137,9 @@ class Link:
                 self._open.add(pubsub)
             # Without the lock: where Redis hangs, threads wait side by side, not one by one.
             try:
-                pubsub.subscribe(*channels)
+                # No command of the application, as little as the others here and in subscriber.py.
+                with suppress_instrumentation():
+                    pubsub.subscribe(*channels)
             except redis.ConnectionError:
                 self.close(pubsub)
                 if kept is None:
@@ -152,7 +156,8 @@ class Link:
         return made
 
     def unsubscribe(self, pubsub: "PubSub", *channels: str) -> None:
-        pubsub.unsubscribe(*channels)  # type: ignore[no-untyped-call]  # redis-py's
+        with suppress_instrumentation():
+            pubsub.unsubscribe(*channels)  # type: ignore[no-untyped-call]  # redis-py's
 
     def channels(self, pattern: str) -> list[str]:
         """The channels of this name that somebody has subscribed to."""

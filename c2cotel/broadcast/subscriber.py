@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
 from c2cotel.broadcast.link import Link
 from c2cotel.broadcast.local import Reply
 from c2cotel.broadcast.messages import (
@@ -92,7 +94,11 @@ class Subscriber:
         import redis
 
         if self._link.reachable:
-            with suppress(redis.RedisError, OSError), self._link.trying():
+            with (
+                suppress(redis.RedisError, OSError),
+                self._link.trying(),
+                suppress_instrumentation(),
+            ):
                 self._link.client.publish(presence(self._prefix, self._process), "")
 
     def _run(self) -> None:
@@ -155,7 +161,8 @@ class Subscriber:
                 if now > pinged + _PONG_WITHIN:
                     raise redis.TimeoutError(f"no answer to a ping within {_PONG_WITHIN:g} s")
             elif now > heard + _PING_AFTER or self._link.suspected.is_set():
-                pubsub.ping()
+                with suppress_instrumentation():
+                    pubsub.ping()
                 pinged = now
 
     def _is_there(self) -> None:
@@ -168,7 +175,8 @@ class Subscriber:
         if wanted == self._asked:
             return
         if added := wanted - self._asked:
-            pubsub.subscribe(*added)
+            with suppress_instrumentation():
+                pubsub.subscribe(*added)
         if removed := self._asked - wanted:
             self._link.unsubscribe(pubsub, *removed)
         self._asked = wanted
@@ -220,5 +228,9 @@ class Subscriber:
     def _publish(self, channel: str, text: str) -> None:
         import redis
 
-        with suppress(redis.RedisError, OSError), self._link.trying():
+        with (
+            suppress(redis.RedisError, OSError),
+            self._link.trying(),
+            suppress_instrumentation(),
+        ):
             self._link.client.publish(channel, text)

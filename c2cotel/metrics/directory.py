@@ -17,6 +17,7 @@ alive in there.
 ``*.sock``           where one process each hears broadcasts, see :mod:`c2cotel.broadcast`
 ``agreed.json``      the values that all processes agree on, and ``changes.jsonl`` their history;
                      ``agree`` is the lock of both
+``collect``          there since a process has had numbers of prometheus_client to ask for
 ===================  =================================================================
 
 An ``flock`` belongs to the open file description, which ``fork`` shares: a child must close
@@ -58,7 +59,7 @@ _JOIN_TIMEOUT = 2.0
 # Seconds a fork waits for another thread that is about to take or release a lock.
 _FREEZE_TIMEOUT = 1.0
 _OWN = re.compile(
-    r"(group\.json|folded\.slab|agreed\.json|changes\.jsonl)(\.\d+\.tmp)?"
+    r"collect|(group\.json|folded\.slab|agreed\.json|changes\.jsonl)(\.\d+\.tmp)?"
     r"|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
     r"|\d+-\d+\.[0-9a-f]{16}\.sock(\.tmp)?"
 )

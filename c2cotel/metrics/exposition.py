@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -22,7 +22,7 @@ from opentelemetry.exporter.prometheus._mapping import (
     sanitize_attribute,
     sanitize_full_name,
 )
-from prometheus_client import CollectorRegistry
+from prometheus_client import Metric
 from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.utils import floatToGoString as _untyped_go_string  # noqa: N813 - a function
@@ -63,11 +63,16 @@ class Exposition:
     def write(
         self,
         families: Iterable[tuple[Family, list[Row]]],
-        registries: Iterable[CollectorRegistry] = (),
+        foreign: Mapping[str, Metric] | None = None,
         *,
         openmetrics: bool,
     ) -> str:
-        """The whole document; *registries* are prometheus_client's, written by itself."""
+        """The whole document; *foreign* are prometheus_client's families, by exposed name.
+
+        One that has the name of ours stands below the same head.
+        """
+        theirs = dict(foreign or {})
+        theirs.pop("target_info", None)
         output = [self._target_lines(openmetrics=openmetrics)] if self._target else []
         for name, members in self._by_name(families).items():
             first = members[0][0].description
@@ -78,11 +83,53 @@ class Exposition:
                     _write_histograms(output, rows, lines)
                 else:
                     _write_numbers(output, rows, lines)
-        generate = generate_openmetrics if openmetrics else generate_text
-        output += [generate(r).decode().removesuffix("# EOF\n") for r in registries]
+            output += self._same_name(name, first, theirs, openmetrics=openmetrics)
+        for metric in theirs.values():
+            output.append(self._foreign(metric, openmetrics=openmetrics))
         if openmetrics:
             output.append("# EOF\n")
         return "".join(output)
+
+    def _same_name(
+        self,
+        name: str,
+        ours: Description,
+        theirs: MutableMapping[str, Metric],
+        *,
+        openmetrics: bool,
+    ) -> Iterable[str]:
+        """The series of a foreign family that has our name, without its head."""
+        kind = _type(ours)
+        exposed = f"{name}_total" if kind == "counter" else name
+        metric = theirs.pop(exposed, None)
+        if metric is None:
+            return ()
+        if metric.type != kind:
+            self._warn(
+                exposed,
+                "%s is counted by prometheus_client as %s and by us as %s: only ours is exposed "
+                "(said once).",
+                *(exposed, metric.type, kind),
+            )
+            return ()
+        lines = self._foreign(metric, openmetrics=openmetrics).splitlines(keepends=True)
+        return (line for line in lines if not line.startswith("# "))
+
+    def _foreign(self, metric: Metric, *, openmetrics: bool) -> str:
+        """A family of prometheus_client, written by itself."""
+        generate = generate_openmetrics if openmetrics else generate_text
+        try:
+            return generate(_Only(metric)).decode().removesuffix("# EOF\n")
+        except Exception as error:  # noqa: BLE001 - whatever a collector has put in there
+            self._warn(
+                f"{metric.name} written",
+                "%s of prometheus_client cannot be written: %r (said once). The other metrics are "
+                "exposed.",
+                metric.name,
+                # prometheus_client puts the whole family behind its own arguments.
+                error.args[0] if error.args else error,
+            )
+            return ""
 
     def _target_lines(self, *, openmetrics: bool) -> str:
         name, kind = ("target", "info") if openmetrics else ("target_info", "gauge")
@@ -117,15 +164,16 @@ class Exposition:
         return {name: list(members.values()) for name, members in named.items()}
 
     def _say(self, name: str, one: Description, other: Description, kept: str) -> None:
-        if name not in self._said:
-            self._said.add(name)
-            LOGGER.warning(
-                "%s is counted in two ways, as %s and as %s: only the %s is exposed (said once).",
-                name,
-                _way(one),
-                _way(other),
-                kept,
-            )
+        self._warn(
+            name,
+            "%s is counted in two ways, as %s and as %s: only the %s is exposed (said once).",
+            *(name, _way(one), _way(other), kept),
+        )
+
+    def _warn(self, about: str, message: str, *values: object) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            LOGGER.warning(message, *values)
 
     def _name(self, description: Description) -> str:
         """As exporter and prometheus_client together make it."""
@@ -146,6 +194,16 @@ class Exposition:
             if id(row) not in lines.prefixes:
                 lines.prefixes[id(row)] = _prefixes(name, family.description, row, lines)
         return lines
+
+
+@dataclass(frozen=True)
+class _Only:
+    """One family, as a collector."""
+
+    metric: Metric
+
+    def collect(self) -> tuple[Metric]:
+        return (self.metric,)
 
 
 def _go(number: float) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from c2cotel.metrics.foreign import Foreign
 from c2cotel.metrics.merge import Merge
 from c2cotel.metrics.provider import MeterProvider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
-    from prometheus_client import CollectorRegistry
 
     from c2cotel.metrics.exposition import Exposition
 
@@ -29,7 +29,11 @@ class BusyError(RuntimeError):
 
 
 class Scraper:
-    """Collects for one process; safe to use from several threads, one at a time gets through."""
+    """Collects for one process; safe to use from several threads, one at a time gets through.
+
+    Attributes:
+        foreign: What prometheus_client collects, exposed with ours.
+    """
 
     def __init__(
         self, provider: MeterProvider, resource: Mapping[str, Any], prefix: str = ""
@@ -39,20 +43,17 @@ class Scraper:
         self._prefix = prefix
         self._exposition: Exposition | None = None
         self._started = time.time_ns()
-        self._registries: list[CollectorRegistry] = []
+        self.foreign = Foreign()
         self.forget()
         provider.store.register(self)
 
     def forget(self) -> None:
         """In a forked child: a lock that no other thread can hold."""
         self._lock = threading.Lock()
+        self.foreign.forget()
         store = self._provider.store
         path = store.directory.path if store.directory else None
         self._merge = Merge(path, store.max_series, store.private_image)
-
-    def add_registry(self, registry: "CollectorRegistry") -> None:
-        """Expose what prometheus_client collects in *registry* too, when this process serves."""
-        self._registries.append(registry)
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
         """The text for a client that sends *accept*, and its content type.
@@ -67,12 +68,11 @@ class Scraper:
         openmetrics = "application/openmetrics-text" in accept
         # Not alone: a callback may hang, and other scrapes go on without it.
         self._provider.observe()
+        foreign = self.foreign.collect()
         with self._alone():
             if self._exposition is None:
                 self._exposition = Exposition(self._prefix, self._resource)
-            text = self._exposition.write(
-                self._merge.read(), self._registries, openmetrics=openmetrics
-            )
+            text = self._exposition.write(self._merge.read(), foreign, openmetrics=openmetrics)
         return text.encode("utf-8", "backslashreplace"), OPENMETRICS if openmetrics else TEXT
 
     def metrics_data(self, resource: "Resource") -> "MetricsData":

@@ -3,6 +3,8 @@
 import math
 import os
 from collections.abc import MutableMapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 
@@ -16,6 +18,9 @@ from c2cotel.otel.exporters import find_exporter
 from c2cotel.otel.resource import group_attributes
 from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 from c2cotel.settings import Settings
+
+if TYPE_CHECKING:
+    from c2cotel.otel.collectors import Processes
 
 _DEFAULT_INTERVAL = 60_000.0
 
@@ -37,6 +42,7 @@ def set_up_metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> P
     assert telemetry.resource is not None  # noqa: S101 - set before any part
     target = group_attributes(telemetry.resource, instance)
     scraper = telemetry.scraper = Scraper(provider, target, settings.prometheus.prefix)
+    _ask_processes(scraper, directory)
     pushed = _pushed(settings)
 
     def make_push() -> Push | None:
@@ -55,6 +61,17 @@ def set_up_metrics(telemetry: Telemetry, environ: MutableMapping[str, str]) -> P
         telemetry.exit.last.append(lambda _: directory.leave())
     serving.lead_now()
     return Part("metrics", "on", _describe(directory, address, pushed))
+
+
+def _ask_processes(scraper: Scraper, directory: RunDirectory | None) -> None:
+    @cache
+    def processes() -> "Processes":
+        # Only who is scraped pays for importing the broadcast.
+        from c2cotel.otel.collectors import Processes
+
+        return Processes(directory, scraper.foreign)
+
+    scraper.foreign.add_source("Asking the processes", lambda: processes().collect())
 
 
 def _join(environ: MutableMapping[str, str]) -> RunDirectory | None:

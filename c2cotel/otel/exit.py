@@ -80,13 +80,17 @@ class Exit:
     Attributes:
         begun: Whether the end has come; what is logged from now on cannot be sent.
         ended: Whether :meth:`run` is over; a signal during it waits for that.
+        signalled: Whether it is ``SIGTERM`` that ends the process.
+        first: Called before anything is shut down: what ends spans that are still open.
         last: Called with the seconds it may take: the last push, leaving the run directory.
     """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.begun = self.ended = self._terminated = False
+        self.signalled = False
         self.pipelines: list[Pipeline] = []
+        self.first: list[Callable[[], None]] = []
         self.last: list[Callable[[float], None]] = []
         self._role: Role = "alone"
         os.register_at_fork(after_in_child=self._forked, after_in_parent=self._has_forked)
@@ -121,6 +125,7 @@ class Exit:
             # It has interrupted run, which will see to it.
             self._terminated = True
             return
+        self.signalled = True
         # In a thread: the main one, which is interrupted here, may hold any lock. What waits for
         # one of those is left behind when the time is up.
         try:
@@ -136,12 +141,15 @@ class Exit:
             self.ended = True
             if self._terminated:
                 _die()
+            _remain_interrupted()
 
     def _shut_down(self) -> None:
         if self.begun:
             return
         self.begun = True
         deadline = time.monotonic() + self.share
+        for first in self.first:
+            _guarded(first)
         for pipeline in self.pipelines:
             pipeline.begin()
         for pipeline in self.pipelines:
@@ -180,21 +188,33 @@ def _die() -> None:
     os._exit(128 + signal.SIGTERM)
 
 
+def _remain_interrupted() -> None:
+    """Let a process that Ctrl-C ends die of ``SIGINT``, so that a loop in a shell ends with it.
+
+    Python forgets what ended it when text is executed after that, and importing an exporter does.
+    """
+    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - nothing else sets Python's mark
+
+
 def _within(seconds: float, action: Callable[[float], None]) -> None:
     """Let *action* have so many seconds, and go on without it when it takes more."""
-
-    def guarded() -> None:
-        try:
-            action(seconds)
-        except Exception:
-            # The other parts have to end, too.
-            LOGGER.exception("The end of a part of the telemetry failed.")
-
-    thread = threading.Thread(target=guarded, name="c2cotel-exit", daemon=True)
+    thread = threading.Thread(
+        target=_guarded, args=[lambda: action(seconds)], name="c2cotel-exit", daemon=True
+    )
     try:
         thread.start()
     except RuntimeError:
         # Python 3.12 starts no threads at exit: it is trusted to keep to its seconds.
-        guarded()
+        _guarded(lambda: action(seconds))
     else:
         thread.join(seconds)
+
+
+def _guarded(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:
+        # The other parts have to end, too.
+        LOGGER.exception("The end of a part of the telemetry failed.")

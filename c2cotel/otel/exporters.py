@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from opentelemetry.util._importlib_metadata import entry_points
 
 from c2cotel.otel.delivery import Delivery
+from c2cotel.otel.forks import FirstTime
 from c2cotel.settings import without_password
 
 Signal = Literal["traces", "logs", "metrics"]
@@ -84,6 +85,7 @@ class DeferredExporter:
         self._make = make
         self.delivery = Delivery(what)
         self._forget()
+        self._first_time = FirstTime()
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
@@ -99,13 +101,7 @@ class DeferredExporter:
         delivered = False
         self.in_flight = len(batch)
         try:
-            if self._made is None:
-                self._made = self._make()
-                self.delivery.overhear(self._made)
-                if self.delivery.ending:
-                    self.hasten()
-            with self.delivery.attempt():
-                result = self._made.export(batch)
+            result = self._first_time.run(lambda: self._export(batch))
             # SpanExportResult and LogRecordExportResult are different enumerations.
             delivered = result.name == "SUCCESS"
             return result
@@ -114,6 +110,15 @@ class DeferredExporter:
             if not delivered:
                 self.lost += len(batch)
             self.delivery.tell(delivered=delivered)
+
+    def _export(self, batch: Sequence[Any]) -> Any:
+        if self._made is None:
+            self._made = self._make()
+            self.delivery.overhear(self._made)
+            if self.delivery.ending:
+                self.hasten()
+        with self.delivery.attempt():
+            return self._made.export(batch)
 
     def hasten(self) -> str:
         """Stop retrying if nobody listens; gives why."""

@@ -130,3 +130,29 @@ def test_other_exporters_are_left_alone(exporter):
 @pytest.mark.parametrize("endpoint", ["http://[::1", "ftp://x/v1/traces", "http://x:99999/", "/"])
 def test_an_endpoint_that_is_no_url_gets_nothing(endpoint):
     assert stop_retrying(OTLPSpanExporter(endpoint)).startswith("nobody takes them at")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_waits_until_an_exporter_is_imported(in_child):
+    def told():
+        making, imported = threading.Event(), threading.Event()
+        done = []
+
+        def make():
+            making.set()
+            imported.wait(10)
+            done.append(True)
+            return Exporter()
+
+        exporter = DeferredExporter("spans", make)
+        thread = threading.Thread(target=exporter.export, args=[["x"]])
+        thread.start()
+        making.wait(10)
+        threading.Timer(0.2, imported.set).start()
+        # The lock of a module that a thread imports would stay locked in the child.
+        if (pid := os.fork()) == 0:
+            os._exit(0 if done and exporter.export(["x"]) is SpanExportResult.SUCCESS else 1)
+        thread.join()
+        return os.waitpid(pid, 0)[1]
+
+    assert in_child(told) == 0

@@ -16,13 +16,11 @@ import atexit
 import logging
 import os
 import re
-import sys
 from collections.abc import Mapping, MutableMapping
 from functools import cache
 from importlib.metadata import EntryPoint
 from typing import Any
 
-import wrapt
 from opentelemetry import metrics
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # no __all__
@@ -39,23 +37,22 @@ from c2cotel.metrics.directory import VARIABLE
 from c2cotel.otel.complaint import complain
 from c2cotel.otel.disabled import DisabledMeterProvider
 from c2cotel.otel.exit import Exit
-from c2cotel.otel.redaction import redact_client_span
+from c2cotel.otel.served_ini import configure_logging, load_paste
 from c2cotel.otel.telemetry import Part, Telemetry
 from c2cotel.settings import Settings, load
+from c2cotel_instrumentation.redis import RedisInstrumentor
 from c2cotel_instrumentation.request_id import (
     DEFAULT_HEADERS,
     RequestIdPropagator,
     RequestIdResponsePropagator,
 )
+from c2cotel_instrumentation.requests import RequestsInstrumentor
 
 # The old names are still the default of contrib's instrumentors:
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
 _ENVIRONMENT = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"}
 _OURS = "c2cotel_instrumentation."
 _LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
-# Instrumentors that import their library, which takes long, and the library. Every Python
-# subprocess of the application would pay for it.
-_DEFERRED = {"opentelemetry.instrumentation.requests": "requests"}
 
 
 class C2cDistro(BaseDistro):  # type: ignore[misc]  # the base is untyped
@@ -91,7 +88,8 @@ def set_up(
 
     *environ* is the process's own environment: what libraries read later and child processes
     inherit is written there. The settings of an application come too late for most parts; what
-    can still follow its *ini* does: the headers of the request id.
+    can still follow its *ini* does: the headers of the request id, the timeout of outgoing
+    requests, and whether Redis is measured.
     """
     distro = C2cDistro()
     if distro.telemetry is not None and ini is None:
@@ -107,6 +105,7 @@ def set_up(
     else:
         settings = loaded.settings
         distro.telemetry.attempt("propagators", lambda: _set_propagators(environ, settings))
+        _follow(distro.telemetry, settings)
     return distro.telemetry
 
 
@@ -161,16 +160,24 @@ def _wanted_logging(environ: Mapping[str, str]) -> list[EntryPoint]:
 def _load(telemetry: Telemetry, entry_point: EntryPoint, **kwargs: Any) -> None:
     options = {**kwargs, **_options(entry_point.name, telemetry.settings)}
     name = f"instrumentor {entry_point.name}"
-
-    def instrument(_: object = None) -> None:
+    if entry_point.name == "redis" and not telemetry.settings.track_redis:
+        telemetry.attempt(name, _untracked)
+    else:
         telemetry.attempt(name, lambda: _instrument(entry_point, name, options))
 
-    library = _DEFERRED.get(entry_point.value.partition(":")[0])
-    if library is None or library in sys.modules:
-        instrument()
-    else:
-        wrapt.register_post_import_hook(instrument, library)
-        telemetry.parts.append(Part(name, "on", f"as soon as {library} is imported"))
+
+def _untracked() -> Part:
+    return Part("instrumentor redis", "off", "C2C_TRACK_REDIS = false")
+
+
+def _follow(telemetry: Telemetry, settings: Settings) -> None:
+    """Do what the ini of an application says to instrumentors that are on."""
+    requests, redis = RequestsInstrumentor(), RedisInstrumentor()
+    if requests.is_instrumented_by_opentelemetry:
+        requests.default_timeout = settings.requests.default_timeout
+    if redis.is_instrumented_by_opentelemetry and not settings.track_redis:
+        redis.uninstrument()
+        telemetry.attempt("instrumentor redis", _untracked)
 
 
 def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
@@ -258,13 +265,23 @@ def _our_names() -> set[str]:
 
 def _options(name: str, settings: Settings) -> dict[str, Any]:
     """The keyword arguments of an instrumentor that are ours to choose."""
+    chosen = settings.instrumentation
     if name == "requests":
-        return {"request_hook": redact_client_span}
+        return {
+            "default_timeout": settings.requests.default_timeout,
+            "excluded_urls": settings.requests.excluded_urls,
+            "captured_request_headers": settings.requests.capture_request_headers,
+            "captured_response_headers": settings.requests.capture_response_headers,
+            "sanitized_headers": chosen.sanitize_fields,
+        }
     if name == "gunicorn":
-        return {"inherited": (VARIABLE,)}
+        return {
+            "inherited": (VARIABLE,),
+            "load_paste": load_paste,
+            "configure_logging": configure_logging,
+        }
     if name != "pyramid":
         return {}
-    chosen = settings.instrumentation
     excluded = chosen.excluded_urls
     if excluded is None:
         # Probes ask every few seconds, and nobody looks at their traces.

@@ -1,4 +1,4 @@
-"""Make gunicorn's own log lines part of the request that they are about.
+"""Make gunicorn's own log lines part of the request that they are about, and its ini file ours.
 
 ===============  =================================================================================
 logger           what changes
@@ -11,6 +11,23 @@ gunicorn.error   likewise the stack trace of an exception that left the applicat
 On USR2, gunicorn starts its successor with the environment that it was itself started with. What
 has been put there since stays behind, except for the variables named by *inherited*.
 
+The record of an access line has attributes besides its text, for whatever writes JSON or OTLP:
+
+==============  =========================================================================
+``method``      as the client sent it
+``path``        without its query, percent-encoded, secrets in its parameters ``REDACTED``
+``route``       the pattern of the route, where an application of Pyramid found one
+``status``      a number
+``duration``    seconds, wall-clock, until the body was sent
+``bytes``       of the body
+``client_addr`` the client's address, ``""`` for a socket of this host
+``user_agent``  only if it has said one
+==============  =========================================================================
+
+Two options say how gunicorn reads the ini file of ``--paste``: *load_paste* makes the application
+of it, instead of PasteDeploy alone; *configure_logging* its logging, instead of
+:func:`logging.config.fileConfig`, or says which names that one is to know.
+
 So whatever puts ids on log records (:mod:`c2cotel_instrumentation.logging`) has the right ones, in
 any gunicorn log format and with any ``logger_class`` that calls gunicorn's own.
 
@@ -20,12 +37,14 @@ without the environ at hand: it is looked for in the frames of the traceback.
 """
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -34,7 +53,12 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from c2cotel_instrumentation.context import CONTEXT_KEY, REQUEST_ID_KEY, with_request_id
+from c2cotel_instrumentation.context import (
+    CONTEXT_KEY,
+    REQUEST_ID_KEY,
+    ROUTE_KEY,
+    with_request_id,
+)
 from c2cotel_instrumentation.redaction import (
     HeaderCapture,
     redacted_path,
@@ -43,12 +67,25 @@ from c2cotel_instrumentation.redaction import (
 )
 from c2cotel_instrumentation.wrapping import Wrappings
 
+LoadPaste: TypeAlias = Callable[[str, str | None, Mapping[str, str] | None], Any]
+ConfigureLogging: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
+
 
 class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is untyped
-    """Log what gunicorn says about a request within that request, and without its secrets."""
+    """Log what gunicorn says about a request within that request, and without its secrets.
+
+    Options of ``instrument()``:
+
+    * ``inherited``: variables that a successor started by USR2 gets as they are then;
+    * ``load_paste(uri, name, names)``: the application of an ini file;
+    * ``configure_logging(file, names)``: sets up the logging of an ini file and returns None, or
+      returns the names that gunicorn's own way is to know.
+    """
 
     _active = False
     _inherited: tuple[str, ...] = ()
+    _load_paste: LoadPaste | None = None
+    _configure_logging: ConfigureLogging | None = None
     # OpenTelemetry keeps one instance of each instrumentor.
     _wrappings = Wrappings()
 
@@ -56,15 +93,28 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         # Under another server the hook waits for ever: that is no conflict to be told about.
         return ()
 
-    def _instrument(self, *, inherited: Collection[str] = (), **_: Any) -> None:
+    def _instrument(
+        self,
+        *,
+        inherited: Collection[str] = (),
+        load_paste: LoadPaste | None = None,
+        configure_logging: ConfigureLogging | None = None,
+        **_: Any,
+    ) -> None:
         self._active = True
         self._inherited = tuple(inherited)
+        self._load_paste = load_paste
+        self._configure_logging = configure_logging
+        logging.getLogger(_ACCESS).addFilter(_add_fields)
         # The application may run under another server: gunicorn is not imported for it.
         wrapt.register_post_import_hook(self._wrap, "gunicorn.glogging")
         wrapt.register_post_import_hook(self._wrap_arbiter, "gunicorn.arbiter")
+        wrapt.register_post_import_hook(self._wrap_paste, "gunicorn.app.pasterapp")
 
     def _uninstrument(self, **_: Any) -> None:
         self._active = False
+        self._load_paste = self._configure_logging = None
+        logging.getLogger(_ACCESS).removeFilter(_add_fields)
         self._wrappings.undo()
 
     def _wrap(self, module: ModuleType) -> None:
@@ -73,10 +123,38 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         self._wrappings.wrap(module.Logger, "access", self._in_request)
         self._wrappings.wrap(module.Logger, "atoms", self._redacting)
         self._wrappings.wrap(module.Logger, "exception", self._in_failed_request)
+        self._wrappings.wrap(module, "fileConfig", self._configuring)
 
     def _wrap_arbiter(self, module: ModuleType) -> None:
         if self._active:
             self._wrappings.wrap(module.Arbiter, "reexec", self._handing_on)
+
+    def _wrap_paste(self, module: ModuleType) -> None:
+        if self._active:
+            self._wrappings.wrap(module, "get_wsgi_app", self._loading)
+
+    def _loading(self, get_wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(get_wsgi_app)
+        def wrapper(config_uri: str, name: str | None = None, defaults: Any = None) -> Any:
+            load = self._load_paste or get_wsgi_app
+            return load(config_uri, name, defaults)
+
+        return wrapper
+
+    def _configuring(self, file_config: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(file_config)
+        def wrapper(fname: Any, defaults: Any = None, *args: Any, **kwargs: Any) -> None:
+            if self._configure_logging is not None:
+                try:
+                    defaults = self._configure_logging(fname, defaults or {})
+                except ValueError as error:
+                    # gunicorn writes the sentence on stderr, and stops.
+                    raise RuntimeError(str(error)) from error
+                if defaults is None:
+                    return
+            file_config(fname, defaults, *args, **kwargs)
+
+        return wrapper
 
     def _handing_on(self, reexec: Callable[[Any], None]) -> Callable[[Any], None]:
         @functools.wraps(reexec)
@@ -95,8 +173,13 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
             if not self._active:
                 access(logger, resp, req, environ, *args, **kw)
                 return
-            # Where the application failed, gunicorn has made a new environ for this line.
-            with _attached(_context_of(environ) or _failed_context()):
+            if (context := _context_of(environ)) is None:
+                # Where the application failed, gunicorn has made a new environ for this line.
+                failed = _failed_environ()
+                context = _context_of(failed)
+                if ROUTE_KEY in failed:
+                    environ = {**environ, ROUTE_KEY: failed[ROUTE_KEY]}
+            with _attached(context):
                 access(logger, resp, req, environ, *args, **kw)
 
         return wrapper
@@ -109,7 +192,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
                 return
             # Among the arguments is the URL.
             shown = (redacted_url(arg) if isinstance(arg, str) else arg for arg in args)
-            with _attached(_failed_context()):
+            with _attached(_context_of(_failed_environ())):
                 exception(logger, msg, *shown, **kwargs)
 
         return wrapper
@@ -150,17 +233,60 @@ def _context_of(environ: Any) -> Context | None:
     return with_request_id(request_id, Context()) if isinstance(request_id, str) else None
 
 
-def _failed_context() -> Context | None:
-    """The Context of the request that the exception being handled comes from, if any."""
+def _failed_environ() -> Mapping[str, Any]:
+    """The environ of the request that the exception being handled comes from, else an empty one."""
     error = sys.exc_info()[1]
     traceback = None if error is None else error.__traceback__
     while traceback is not None:
         # All of gunicorn's WSGI workers call it so; a middleware may have gone on with a copy.
-        context = _context_of(traceback.tb_frame.f_locals.get("environ"))
-        if context is not None:
-            return context
+        environ = traceback.tb_frame.f_locals.get("environ")
+        if _context_of(environ) is not None:
+            return {**environ} if isinstance(environ, Mapping) else {}
         traceback = traceback.tb_next
-    return None
+    return {}
+
+
+def _add_fields(record: logging.LogRecord) -> bool:
+    """A filter that lets everything pass: what the text says, as attributes of the record."""
+    atoms = record.args
+    if isinstance(atoms, Mapping):
+        for name, (atom, read) in _FIELDS.items():
+            try:
+                value = read(atoms.get(atom))
+            except (TypeError, ValueError):
+                continue
+            if value is not None:
+                record.__dict__.setdefault(name, value)
+    return True
+
+
+def _as_text(value: Any) -> str | None:
+    # gunicorn escapes quotes for its own format.
+    return value.replace('\\"', '"')[:_LONGEST] if isinstance(value, str) else None
+
+
+def _said(value: Any) -> str | None:
+    return None if value == "-" else _as_text(value)
+
+
+def _as_path(value: Any) -> str | None:
+    text = _as_text(value)
+    return None if text is None else quote(text, _PATH_SAFE, "latin-1", "replace")[:_LONGEST]
+
+
+_ACCESS: Final = "gunicorn.access"
+_LONGEST: Final = 2048
+_PATH_SAFE: Final = "/;:@!$&'()*+,=~"
+_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "method": ("m", _as_text),
+    "path": ("U", _as_path),
+    "route": (f"{{{ROUTE_KEY}}}e", _as_text),
+    "status": ("s", int),
+    "duration": ("D", lambda microseconds: microseconds / 1e6),
+    "bytes": ("B", int),
+    "client_addr": ("h", _said),
+    "user_agent": ("a", _said),
+}
 
 
 def _redact(atoms: dict[str, Any]) -> None:

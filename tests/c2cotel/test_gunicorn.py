@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from c2cotel_acceptance.servers import free_port
 from c2cotel_acceptance.utils import retry_timeout
 
 APPLICATION = """
@@ -27,6 +28,8 @@ def hello(request):
     return Response("ok")
 
 def main(global_config=None, **settings):
+    if "told" in settings:
+        logging.getLogger("app").info("settings: %s", settings["told"])
     config = Configurator(settings=settings)
     config.add_route("hello", "/hello")
     config.add_view(hello, route_name="hello")
@@ -55,18 +58,57 @@ handlers = out
 propagate = 0
 [handler_out]
 class = StreamHandler
-args = (sys.stdout,)
+kwargs = {'stream': sys.stdout}
 formatter = mine
 [formatter_mine]
 format = mine: %(request_id)s %(message)s
 """
 IN_TEXT = re.compile(r"Listening at: (http://[0-9.:]+)")
+# What the predecessor's manual has an application do.
+SEED = """
+[app:main]
+paste.app_factory = app:main
+told = %(TOLD)s
+[loggers]
+keys = root, app
+[handlers]
+keys = console, json
+[formatters]
+keys = generic
+[logger_root]
+level = %(OTHER_LOG_LEVEL)s
+handlers = %(LOG_TYPE)s
+[logger_app]
+level = %(LOG_LEVEL)s
+handlers =
+qualname = app
+[handler_console]
+class = logging.StreamHandler
+kwargs = {'stream': 'ext://sys.stdout'}
+formatter = generic
+[handler_json]
+class = c2cotel.pyramid_logging.JsonLogHandler
+kwargs = {'stream': 'ext://sys.stdout'}
+[formatter_generic]
+format = seed: %(message)s
+"""
+SEED_CONFIG = """
+from c2cotel import get_config_defaults, get_logconfig_dict, get_paste_config
+
+paste = get_paste_config()
+wsgi_app = paste
+accesslog = "-"
+logconfig_dict = get_logconfig_dict(paste)
+raw_paste_global_conf = ["=".join(e) for e in get_config_defaults().items()]
+"""
+TOLD = "100%(x)s%%/#;=\\\\="
 
 
 @dataclass
 class Server:
     folder: Path
     url: str = ""
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def out(self) -> list[str]:
@@ -91,8 +133,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def command(*args):
-    return [sys.executable, "-m", "gunicorn", "-c", "python:c2cotel.gunicorn", *args]
+OURS = ("-c", "python:c2cotel.gunicorn")
+
+
+def command(*args, with_ours=True, instrument=False):
+    started = (
+        [str(Path(sys.executable).with_name("opentelemetry-instrument"))] if instrument else []
+    )
+    return [*started, sys.executable, "-m", "gunicorn", *(OURS if with_ours else ()), *args]
 
 
 def environment(folder, **more):
@@ -103,18 +151,25 @@ def environment(folder, **more):
 
 
 @contextlib.contextmanager
-def gunicorn(folder, *args, **environ):
+def gunicorn(folder, *args, with_ours=True, instrument=False, url="", **environ):
     """A server that answers, stopped by TERM in the end: then its logs are complete."""
     args = ("-b", "127.0.0.1:0", "--no-control-socket", *args)
     server = Server(folder)
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
-            command(*args), cwd=folder, stdout=out, stderr=err, env=environment(folder, **environ)
+            command(*args, with_ours=with_ours, instrument=instrument),
+            cwd=folder,
+            stdout=out,
+            stderr=err,
+            env=environment(folder, **environ),
         )
     try:
-        server.url = retry_timeout(
+        server.process = process
+        server.url = url or retry_timeout(
             lambda: server.listening() or process.poll() is not None, timeout=30, interval=0.05
         )
+        if url:
+            retry_timeout(lambda: server.get("/hello"), timeout=30, interval=0.05)
         assert process.poll() is None, server.err
         yield server
     finally:
@@ -142,6 +197,16 @@ def test_each_line_is_json_once_and_that_of_a_request_has_its_ids(folder):
         ("gunicorn.access", "INFO"),
     ]
     hello, access, failed, failed_access = ours
+    took = access.pop("duration")
+    assert 0 < took < 20
+    fields = ("method", "path", "route", "status", "bytes", "client_addr", "user_agent")
+    assert [access[name] for name in fields] == [
+        *("GET", "/hello", "/hello", 200, 2, "127.0.0.1", requests.utils.default_user_agent()),
+    ]
+    assert [failed_access[name] for name in ("route", "status")] == ["/fails", 500]
+    assert [hello[name] for name in ("client_addr", "method", "path", "matched_route")] == [
+        *("127.0.0.1", "GET", "/hello", "hello"),
+    ]
     assert access["msg"].startswith('127.0.0.1 "GET /hello?secret=REDACTED HTTP/1.1" 200 2 ')
     assert failed["msg"] == "Error handling request GET /fails?secret=REDACTED"
     assert "ZeroDivisionError" in failed["full_message"]
@@ -168,9 +233,137 @@ def test_telemetry_is_there_before_a_preloaded_application(folder):
 def test_the_logging_of_the_application_wins(folder):
     with gunicorn(folder, "--paste", "app.ini", LOG_TYPE="json", GUNICORN_WORKERS="1") as server:
         assert server.get("/hello?secret=x").text == "ok"
-    told, access = server.out
-    assert told == "mine:  telemetry: c2cotel.metrics.provider"
+    assert server.err == ""
+    # gunicorn's own lines, which the ini does not name, are in its form too.
+    assert all(line.startswith("mine: ") for line in server.out)
+    assert "mine:  telemetry: c2cotel.metrics.provider" in server.out
+    (access,) = (line for line in server.out if "/hello" in line)
     assert access.startswith('mine: abc 127.0.0.1 "GET /hello?secret=REDACTED HTTP/1.1" 200 2 ')
+
+
+@pytest.fixture
+def seed(folder):
+    (folder / "seed.ini").write_text(SEED)
+    (folder / "seed.conf.py").write_text(SEED_CONFIG)
+    return folder
+
+
+def as_json(server):
+    """Its lines by logger; those before logging is set up are gunicorn's own."""
+    return [json.loads(line) for line in server.out if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("args", "environ"),
+    [
+        (("--paste", "seed.ini"), {}),
+        ((), {"C2COTEL_CONFIG": "seed.ini"}),
+        ((), {"GUNICORN_CMD_ARGS": "--paste seed.ini"}),
+    ],
+    ids=["--paste", "C2COTEL_CONFIG", "GUNICORN_CMD_ARGS"],
+)
+def test_the_environment_is_in_the_ini_of_the_application_and_of_its_logging(seed, args, environ):
+    environ |= {"TOLD": TOLD, "LOG_TYPE": "json", "LOG_LEVEL": "info", "GUNICORN_WORKERS": "1"}
+    with gunicorn(seed, *args, **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert server.err == ""
+    lines = as_json(server)
+    assert len(lines) == len(server.out)
+    messages = [line["msg"] for line in lines if line["logger_name"] == "app"]
+    # The root is at WARNING, which is its documented default.
+    assert [f"settings: {TOLD}", "hello"] == [m for m in messages if "telemetry" not in m]
+    (access,) = (line for line in lines if line["logger_name"] == "gunicorn.access")
+    assert (access["route"], access["status"], access["request_id"]) == ("/hello", 200, "abc")
+
+
+def test_that_is_so_too_where_the_instrumentor_is_off(seed):
+    environ = {"TOLD": TOLD, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "gunicorn"}
+    with gunicorn(seed, "--paste", "seed.ini", **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert f"seed: settings: {TOLD}" in server.out
+
+
+@pytest.mark.parametrize("instrument", [False, True])
+def test_the_gunicorn_conf_of_the_predecessor_works(seed, instrument):
+    environ = {"TOLD": "100%", "C2CWSGIUTILS_CONFIG": "seed.ini", "LOG_TYPE": "console"}
+    args = ("-c", "seed.conf.py")
+    with gunicorn(seed, *args, with_ours=False, instrument=instrument, **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert "seed: settings: 100%" in server.out
+    assert "seed: hello" in server.out
+
+
+@pytest.mark.parametrize("written", ["kwargs = {'stream': sys.stdout}", "args = (sys.stdout,)"])
+def test_gunicorn_alone_under_opentelemetry_reads_the_ini_likewise(seed, written):
+    text = SEED.replace("kwargs = {'stream': 'ext://sys.stdout'}", written)
+    (seed / "seed.ini").write_text(text.replace("format = seed", "format = %(request_id)s seed"))
+    environ = {"TOLD": TOLD, "LEVEL": "banana", "level": "banana", "LOG_TYPE": "console"}
+    args = ("--paste", "seed.ini", "--access-logfile", "-")
+    with gunicorn(seed, *args, with_ours=False, instrument=True, **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert f" seed: settings: {TOLD}" in server.out
+    assert "abc seed: hello" in server.out
+
+
+def test_without_loggers_in_the_ini_the_levels_are_those_of_the_settings(seed):
+    (seed / "seed.ini").write_text("[app:main]\npaste.app_factory = app:main\ntold = 1\n")
+    environ = {"LOG_TYPE": "json", "OTHER_LOG_LEVEL": "error", "GUNICORN_LOG_LEVEL": "error"}
+    # At ERROR, gunicorn does not say where it listens.
+    port = str(free_port())
+    args = ("--paste", "seed.ini", "-b", f"127.0.0.1:{port}")
+    with gunicorn(seed, *args, url=f"http://127.0.0.1:{port}", **environ) as server:
+        assert server.get("/hello").text == "ok"
+    lines = as_json(server)
+    assert {line["logger_name"] for line in lines} == {"app", "gunicorn.access"}
+    assert {line["level_name"] for line in lines} == {"INFO", "WARNING"}
+
+
+def test_a_format_of_access_lines_can_be_chosen(folder):
+    environ = {"GUNICORN_ACCESS_LOG_FORMAT": "mine %(m)s %(s)s %({c2c.route}e)s"}
+    with gunicorn(folder, "app", **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert [line for line in server.out if line.endswith("mine GET 200 /hello")]
+
+
+def test_hup_reads_the_ini_again(seed):
+    environ = {"TOLD": "1", "LOG_TYPE": "console", "GUNICORN_WORKERS": "1"}
+    with gunicorn(seed, "--paste", "seed.ini", **environ) as server:
+        (seed / "seed.ini").write_text(SEED.replace("seed: ", "again: ").replace("INFO", "WARNING"))
+        server.process.send_signal(signal.SIGHUP)
+        retry_timeout(lambda: "again: settings: 1" in server.out, timeout=20, interval=0.05)
+
+
+BAD_INIS = {
+    "a level": (
+        ("level = %(LOG_LEVEL)s", "level = loud"),
+        "Error: {} [logger_app] level: 'loud' is no level. Write one of ",
+    ),
+    "args": (
+        ("kwargs = {'stream': 'ext://sys.stdout'}", "args = (sys.stdout,)"),
+        "Error: {} [handler_console] args: is not read. Write kwargs = {{'stream': sys.stdout}}",
+    ),
+    "a handler": (
+        ("{'stream': 'ext://sys.stdout'}", "{'colour': 1}"),
+        "Error: {} [handler_console]: cannot be set up (TypeError: ",
+    ),
+    "no loggers": (("[loggers]", "[lggers]"), "Error: {} [handlers]: is not looked at without "),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), BAD_INIS.values(), ids=BAD_INIS)
+def test_a_wrong_ini_stops_the_start_with_a_sentence(seed, change, said):
+    (seed / "seed.ini").write_text(SEED.replace(*change))
+    done = subprocess.run(
+        command("-b", "127.0.0.1:0", "--paste", "seed.ini"),
+        cwd=seed,
+        env=environment(seed, TOLD="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(said.format(seed / "seed.ini"))
+    assert "Traceback" not in done.stderr
 
 
 def test_log_records_go_to_opentelemetry_too(folder):

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import logging.config
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyramid.request import Request
+from pyramid.threadlocal import manager
 
 from c2cotel import settings
 from c2cotel.pyramid_logging import (
@@ -311,3 +314,104 @@ def test_a_stream_without_an_encoding_is_written_to():
     stream = SimpleNamespace(write=written.append, flush=lambda: None)
     ConsoleLogHandler(stream).emit(record("é"))
     assert written[0].endswith("é\n")
+
+
+def within(environ, route=None):
+    """A line of JSON, written while Pyramid handles a request with *environ*."""
+    request = Request(environ)
+    if route is not None:
+        request.matched_route = SimpleNamespace(name=route)
+    manager.push({"request": request, "registry": None})
+    try:
+        return as_json("m")
+    finally:
+        manager.pop()
+
+
+REQUEST_FIELDS = ("client_addr", "method", "path", "matched_route")
+
+
+def request_fields(line):
+    return {name: line[name] for name in REQUEST_FIELDS if name in line}
+
+
+def test_a_line_within_a_request_of_pyramid_says_which():
+    environ = {
+        "REMOTE_ADDR": "192.0.2.7",
+        # Nobody has said that this one may be believed.
+        "HTTP_X_FORWARDED_FOR": "203.0.113.1",
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "/app",
+        "PATH_INFO": "/caf\xc3\xa9;token=t",
+        "QUERY_STRING": "secret=xyz",
+    }
+    assert request_fields(within(environ, "hello")) == {
+        "client_addr": "192.0.2.7",
+        "method": "POST",
+        "path": "/app/caf%C3%A9;token=REDACTED",
+        "matched_route": "hello",
+    }
+    assert request_fields(as_json("m")) == {}
+
+
+def test_a_request_that_a_script_has_made_up_is_none():
+    assert request_fields(within(Request.blank("/").environ)) == {}
+
+
+def test_what_the_application_says_itself_stays():
+    request = Request({"REMOTE_ADDR": "192.0.2.7", "REQUEST_METHOD": "GET", "PATH_INFO": "/x"})
+    manager.push({"request": request, "registry": None})
+    try:
+        line = as_json("m", path="/mine", method=None)
+    finally:
+        manager.pop()
+    assert (line["path"], line["method"], line["client_addr"]) == ("/mine", None, "192.0.2.7")
+
+
+@given(st.text(st.characters(max_codepoint=255)), st.text())
+def test_a_request_of_any_kind_does_not_cost_the_line(path, method):
+    line = within({"REMOTE_ADDR": "", "PATH_INFO": path, "REQUEST_METHOD": method})
+    assert line["path"].isascii()
+
+
+WRITER = """
+import logging, sys
+from c2cotel.pyramid_logging import {handler}
+logging.basicConfig(handlers=[{handler}(sys.stdout)])
+for number in range({lines}):
+    logging.error("%s %s", number, sys.argv[1] * 30_000)
+"""
+
+
+@pytest.mark.parametrize("handler", ["JsonLogHandler", "ConsoleLogHandler"])
+def test_long_lines_of_several_workers_do_not_mix_on_a_pipe(handler):
+    code = WRITER.format(handler=handler, lines=60)
+    reader, writer = os.pipe()
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, letter], stdout=writer) for letter in "abc"
+    ]
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        # Each has one kind of letter at its end.
+        seen = [re.search(r" (\w)\1{29999}\W*", line) for line in lines]
+    assert [worker.wait(30) for worker in workers] == [0, 0, 0]
+    assert len(seen) == 180
+    assert all(seen)
+    assert {found[1] for found in seen} == set("abc")
+
+
+@pytest.mark.parametrize("other", [None, "WARNING"])
+def test_other_loggers_have_a_level_of_their_own(other):
+    environ = {"LOG_LEVEL": "DEBUG", "SQL_LOG_LEVEL": "info", "C2COTEL_LOG_LEVEL": "error"}
+    environ |= {"OTHER_LOG_LEVEL": other} if other else {}
+    made = dict_config(settings.load(environ).settings, ["app"])
+    levels = {name: logger["level"] for name, logger in made["loggers"].items()}
+    assert made["root"]["level"] == (other or "DEBUG")
+    assert levels == {
+        **({"app": "DEBUG"} if other else {}),
+        "c2cotel": "ERROR",
+        "c2cotel_instrumentation": "ERROR",
+        "sqlalchemy.engine": "INFO",
+        "gunicorn.error": "INFO",
+        "gunicorn.access": "INFO",
+    }

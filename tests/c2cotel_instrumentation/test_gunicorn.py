@@ -316,3 +316,131 @@ def test_a_real_gunicorn_logs_its_requests_with_their_ids(tmp_path, worker):
         "gunicorn.error [id-of-/streams] Error handling request",
     ]
     assert "secret=x" not in text
+
+
+class Kept(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+FIELDS = ("method", "path", "route", "status", "duration", "bytes", "client_addr", "user_agent")
+
+
+def fields_of(gunicorn, query="", **environ):
+    kept = Kept()
+    gunicorn.logger.access_log.handlers[:] = [kept, *gunicorn.logger.access_log.handlers]
+    gunicorn.access(query, **environ)
+    found = kept.records[-1].__dict__
+    return {name: found[name] for name in FIELDS if name in found}
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_the_record_of_an_access_line_has_fields_too():
+    environ = {"REMOTE_ADDR": "192.0.2.7", "HTTP_USER_AGENT": 'curl "8"', "c2c.route": "/{x}"}
+    assert fields_of(Gunicorn(), "secret=xyz", PATH_INFO="/x;token=t/\xc3\xa9", **environ) == {
+        "method": "GET",
+        "path": "/x;token=REDACTED/%C3%A9",
+        "route": "/{x}",
+        "status": 200,
+        "duration": 0.005,
+        "bytes": 2,
+        "client_addr": "192.0.2.7",
+        "user_agent": 'curl "8"',
+    }
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_what_a_request_has_not_said_is_no_field():
+    found = fields_of(Gunicorn())
+    assert found.keys() == {"method", "path", "status", "duration", "bytes"}
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_the_route_of_a_request_that_failed_is_found():
+    gunicorn = Gunicorn()
+
+    def application(environ):
+        raise ValueError(environ)
+
+    try:
+        application({CONTEXT_KEY: CONTEXT, "c2c.route": "/fails"})
+    except ValueError:
+        found = fields_of(gunicorn)
+    assert found["route"] == "/fails"
+    assert gunicorn.lines[-1].endswith(IDS)
+
+
+@pytest.mark.usefixtures("_instrumented")
+def test_a_logger_class_that_logs_something_else_has_no_fields():
+    kept = Kept()
+    logger = Gunicorn().logger.access_log
+    logger.handlers[:] = [kept]
+    logger.info("mine")
+    logger.info("mine %(s)s", {"s": "two hundred", "D": None, "m": 7})
+    assert [FIELDS[3] in record.__dict__ for record in kept.records] == [False, False]
+
+
+def test_without_the_instrumentor_records_have_no_fields():
+    GunicornInstrumentor().instrument()
+    gunicorn = Gunicorn()
+    GunicornInstrumentor().uninstrument()
+    gunicorn.logger.access_log.handlers[:] = []
+    assert fields_of_bare(gunicorn) == set()
+
+
+def fields_of_bare(gunicorn):
+    kept = Kept()
+    gunicorn.logger.access_log.handlers[:] = [kept]
+    environ = {"REQUEST_METHOD": "GET", "RAW_URI": "/x", "SERVER_PROTOCOL": "HTTP/1.1"}
+    response = SimpleNamespace(status="200 OK", sent=2, headers=[])
+    gunicorn.logger.access(response, [], environ, timedelta(0))
+    return set(FIELDS) & kept.records[-1].__dict__.keys()
+
+
+def test_an_ini_file_is_loaded_and_configured_as_the_options_say():
+    calls = []
+
+    def load_paste(uri, name, names):
+        calls.append((uri, name, names))
+        return "application"
+
+    def configure_logging(file, names):
+        calls.append((file, names))
+        if file == "wrong.ini":
+            raise ValueError("a sentence")
+
+    from gunicorn.app import pasterapp
+
+    originals = pasterapp.get_wsgi_app, glogging.fileConfig
+    GunicornInstrumentor().instrument(load_paste=load_paste, configure_logging=configure_logging)
+    assert pasterapp.get_wsgi_app("/x.ini#a", defaults={"b": "c"}) == "application"
+    glogging.fileConfig("x.ini", defaults={"d": "e"}, disable_existing_loggers=False)
+    assert calls == [("/x.ini#a", None, {"b": "c"}), ("x.ini", {"d": "e"})]
+    with pytest.raises(RuntimeError, match="a sentence"):
+        glogging.fileConfig("wrong.ini")
+    GunicornInstrumentor().uninstrument()
+    assert (pasterapp.get_wsgi_app, glogging.fileConfig) == originals
+
+
+def test_gunicorns_own_way_gets_the_names_that_it_is_to_know(tmp_path):
+    file = tmp_path / "x.ini"
+    file.write_text(
+        "[loggers]\nkeys = root\n[handlers]\nkeys =\n[formatters]\nkeys =\n"
+        "[logger_root]\nlevel = %(LEVEL_OF_ALL)s\nhandlers =\n"
+    )
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    GunicornInstrumentor().instrument(configure_logging=lambda _, names: {**names, **LEVELS})
+    try:
+        glogging.fileConfig(str(file), {"a": "b"}, disable_existing_loggers=False)
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+
+
+LEVELS = {"LEVEL_OF_ALL": "ERROR"}

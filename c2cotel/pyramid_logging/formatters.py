@@ -1,50 +1,23 @@
-r"""Log lines for machines and for people, from any :class:`logging.LogRecord`.
-
-=======================  ========================================================================
-field of a JSON line     value
-=======================  ========================================================================
-timestamp                seconds since 1970
-level, level_name        syslog's number (3 error, 4 warning, 6 info, 7 debug), logging's name
-logger_name, msg         the logger, the message with its arguments
-full_message, full_msg   stack trace of the exception, and ``"true"``; only when there is one
-file, line, function     where the record was made
-pid, process_name,       who made it
-thread_name, host
-request_id, trace_id,    only in a request, see :mod:`c2cotel_instrumentation.logging`
-span_id
-anything else            what the application gave in ``extra``, without leading underscores;
-                         ``extra_NAME`` where the name is one of those above
-=======================  ========================================================================
-
-One record is one line of ASCII. On the console one record is one line and, for more lines, ones
-that are indented; control characters are written as ``\x1b``. So nothing that a client sends can
-look like a line of its own.
-
-A record that cannot be written (arguments that do not fit the message, values that fail, cycles)
-is written as far as it goes: the message as it stands with ``unformatted_args``, such values as
-their ``repr``, and ``format_error`` says why.
-"""
+"""A log record as one line of JSON, or as lines for people."""
 
 import json
 import logging
 import re
 import socket
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final
 
-from pythonjsonlogger.core import BaseJsonFormatter
 from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
 
-if TYPE_CHECKING:
-    from c2cotel.settings import Settings
+from c2cotel.pyramid_logging.request import request_fields
 
-_SYSLOG: Final = (
+SYSLOG: Final = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
     (logging.WARNING, 4),
     (logging.INFO, 6),
 )
-_SYSLOG_DEBUG: Final = 7
+SYSLOG_DEBUG: Final = 7
 _IDS: Final = frozenset(("request_id", "trace_id", "span_id"))
 _PLAIN: Final = (str, int, float, type(None))
 
@@ -61,14 +34,14 @@ _NORMAL: Final = "\x1b[0m"
 
 
 class JsonFormatter(_JsonFormatter):
-    """One record as one line of JSON, with the fields that this module's manual lists.
+    """One record as one line of JSON, with the fields that the package's manual lists.
 
     Takes the options of :class:`pythonjsonlogger.json.JsonFormatter`. The list of fields is fixed:
     a format, such as logging's ini file may give, changes nothing.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("json_serializer", _strict_json)
+        kwargs.setdefault("json_serializer", strict_json)
         super().__init__(*args, **kwargs)
         self._host = socket.gethostname()
 
@@ -86,7 +59,7 @@ class JsonFormatter(_JsonFormatter):
     ) -> None:
         log_data["timestamp"] = record.created
         log_data["level_name"] = record.levelname
-        log_data["level"] = _first_below(record.levelno, _SYSLOG, _SYSLOG_DEBUG)
+        log_data["level"] = first_below(record.levelno, SYSLOG, SYSLOG_DEBUG)
         log_data["logger_name"] = record.name
         log_data["msg"] = str(record.msg) if isinstance(record.msg, dict) else record.message
         traces = [message_dict.pop(name, None) for name in ("exc_info", "stack_info")]
@@ -108,6 +81,8 @@ class JsonFormatter(_JsonFormatter):
             while name in log_data:
                 name = f"extra_{name}"
             log_data[name] = value
+        for name, value in request_fields():
+            log_data.setdefault(name, value)
 
     def _extras(
         self, record: logging.LogRecord, message_dict: dict[str, Any]
@@ -159,7 +134,7 @@ class ConsoleFormatter(logging.Formatter):
         level = _line(record.levelname).ljust(8)
         if self._colour:
             time = f"{_DIM}{time}{_NORMAL}"
-            level = f"{_first_below(record.levelno, _COLOURS, _DIM)}{level}{_NORMAL}"
+            level = f"{first_below(record.levelno, _COLOURS, _DIM)}{level}{_NORMAL}"
         shown_id = f" [{_line(str(request_id))}]" if request_id else ""
         text = _lines(record.message)
         for trace in (
@@ -171,65 +146,8 @@ class ConsoleFormatter(logging.Formatter):
         return f"{time} {level} {_line(record.name)}{shown_id} {text}"
 
 
-class JsonLogHandler(logging.StreamHandler[TextIO]):
-    """Write JSON lines to *stream* (default: stderr), see :class:`JsonFormatter`.
-
-    Stays with JSON when the logging configuration gives it another kind of formatter.
-    """
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)
-        self.formatter = JsonFormatter()
-
-    def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - logging's name
-        if isinstance(fmt, BaseJsonFormatter):
-            super().setFormatter(fmt)
-
-
-class ConsoleLogHandler(logging.StreamHandler[TextIO]):
-    """Write lines for people to *stream* (default: stderr), in colour if that is a terminal."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)
-        self.formatter = ConsoleFormatter(colour=_is_terminal(self.stream))
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        # A stream in ASCII would refuse the whole line for one accent.
-        encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def dict_config(settings: "Settings") -> dict[str, Any]:
-    """The configuration of :func:`logging.config.dictConfig` that *settings* ask for.
-
-    Everything goes to stdout, as ``logging.type`` says, from ``logging.level`` on. gunicorn's own
-    lines go the same way, its access lines whatever the level. Good for gunicorn's
-    ``logconfig_dict``; existing loggers stay.
-    """
-    handler = {"console": ConsoleLogHandler, "json": JsonLogHandler}[settings.logging.type]
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        # Empty, not absent: gunicorn has formatters of its own for what is absent.
-        "formatters": {},
-        "handlers": {
-            "stdout": {"class": f"{__name__}.{handler.__name__}", "stream": "ext://sys.stdout"}
-        },
-        "root": {"level": settings.logging.level, "handlers": ["stdout"]},
-        # Without handlers and propagating: gunicorn's defaults would write each line twice.
-        "loggers": {
-            "gunicorn.error": {
-                "level": settings.gunicorn.log_level,
-                "handlers": [],
-                "propagate": True,
-            },
-            "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": True},
-        },
-    }
-
-
-def _strict_json(value: Any, **options: Any) -> str:
+def strict_json(value: Any, **options: Any) -> str:
+    """*value* as JSON; what is no JSON is a ValueError or a TypeError."""
     # NaN is no JSON: one of them, and the collector drops the line.
     return json.dumps(value, allow_nan=False, **options)
 
@@ -262,7 +180,7 @@ def _salvaged(
 
 def _writable(value: Any) -> Any:
     try:
-        _strict_json(value)
+        strict_json(value)
     except Exception:  # noqa: BLE001 - any object may be here
         return _text(value)
     return value
@@ -275,7 +193,8 @@ def _text(value: Any) -> str:
         return f"<{type(value).__name__}, whose repr fails with {type(error).__name__}>"
 
 
-def _first_below(level: int, steps: Iterable[tuple[int, Any]], lowest: Any) -> Any:
+def first_below(level: int, steps: Iterable[tuple[int, Any]], lowest: Any) -> Any:
+    """What belongs to the highest of *steps* that *level* reaches, else *lowest*."""
     return next((value for step, value in steps if level >= step), lowest)
 
 
@@ -289,8 +208,3 @@ def _line(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
-
-
-def _is_terminal(stream: IO[str]) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    return bool(isatty and isatty())

@@ -1,0 +1,1 @@
+"""Log records in a table of a database, see :mod:`c2cotel.sqlalchemylogger.handlers`."""

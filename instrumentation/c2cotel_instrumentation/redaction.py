@@ -37,6 +37,11 @@ _STATEMENT: Final = re.compile(
     |\[(?:SQL|parameters):[ ] [^\n]*""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
+# What redis-py says of a command in a pipeline: "Command # 1 (SET key value) of pipeline …".
+_COMMAND: Final = re.compile(r"Command # \d+ \([^\s)]*(?= )")
+_COMMAND_END: Final = ") of pipeline caused error"
+# What Redis says of a command that it does not know.
+_ARGUMENTS: Final = re.compile(r"(?<=, with args beginning with: )[^\n]*")
 _PRIVATE_HEADERS: Final = r"authorization|cookie|api-?key|secret|token|passw|signature"
 
 
@@ -84,13 +89,31 @@ def redacted_url(url: str) -> str:
 
 
 def redacted_text(text: str) -> str:
-    """*text* with its URLs redacted, and without the statements and values of SQLAlchemy's errors.
+    """*text* with its URLs redacted, and without the values in errors of SQLAlchemy and Redis.
 
     Made for the texts of exceptions and their tracebacks. The statement is on its own span.
     """
     text = _STATEMENT.sub(rf"\1[statement {REDACTED}]", text)
+    text = _ARGUMENTS.sub(REDACTED, _without_arguments(text))
     text = _PASSWORD.sub(rf"\1:{REDACTED}@", text)
     return _IN_TEXT.sub(lambda found: redacted_query(found[0]), text)
+
+
+def _without_arguments(text: str) -> str:
+    """*text* with the names of Redis' commands alone."""
+    if _COMMAND_END not in text:
+        return text
+    done = 0
+    shown: list[str] = []
+    for found in _COMMAND.finditer(text):
+        if found.start() < done:
+            continue  # a value that looks like one
+        end = text.find(_COMMAND_END, found.end())
+        if end < 0:
+            break
+        shown += text[done : found.end()], f" {REDACTED}"
+        done = end
+    return "".join(shown) + text[done:]
 
 
 class HeaderCapture:

@@ -136,7 +136,41 @@ def test_a_text_does_not_show_the_secrets_of_its_urls(text, shown):
 
 
 @pytest.mark.parametrize(
-    "unit", ["?", ";", "#", "://", "://a:", "[SQL: ", "\n[SQL: ", "\n| ", "'a"]
+    ("text", "shown"),
+    [
+        (
+            "Command # 2 (SET key hunter2) of pipeline caused error: WRONGTYPE x",
+            "Command # 2 (SET REDACTED) of pipeline caused error: WRONGTYPE x",
+        ),
+        (
+            "Command # 1 (EVAL (a)\n) b) of pipeline caused error: b",
+            "Command # 1 (EVAL REDACTED) of pipeline caused error: b",
+        ),
+        (
+            2 * "a\nCommand # 1 (GET k) of pipeline caused error: c\n",
+            2 * "a\nCommand # 1 (GET REDACTED) of pipeline caused error: c\n",
+        ),
+        (
+            "Command # 1 (PING) of pipeline caused error: x",
+            "Command # 1 (PING) of pipeline caused error: x",
+        ),
+        ("Command # 1 (GET k", "Command # 1 (GET k"),
+        (
+            "unknown command 'FOO', with args beginning with: 'hunter2' 'b' \nnext",
+            "unknown command 'FOO', with args beginning with: REDACTED\nnext",
+        ),
+    ],
+)
+def test_a_text_does_not_show_what_was_sent_to_redis(text, shown):
+    assert redacted_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("?", ";", "#", "://", "://a:", "[SQL: ", "\n[SQL: ", "\n| ", "'a"),
+        *("Command # 1 (GET ", ") of pipeline caused error", ", with args beginning with: "),
+    ],
 )
 def test_a_long_text_does_not_take_long(unit):
     started = perf_counter()

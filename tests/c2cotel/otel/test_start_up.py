@@ -51,11 +51,12 @@ def test_contribs_range_of_versions_is_not_ours(instrumented, tmp_path):
 from c2cotel import otel
 print(*(part.state for part in otel.instrument().parts if part.name == "instrumentor sqlalchemy"))
 """
-    versions = pretended_versions(tmp_path, sqlalchemy="2.1.0", requests="1.0")
+    versions = pretended_versions(tmp_path, sqlalchemy="2.1.0", elsewhere="1.0")
+    pretend_instrumentor(tmp_path, "elsewhere")
     done = instrumented(code, PYTHONPATH=versions)
     # Of a library that is nobody's but contrib's it is true.
     (line,) = done.errors
-    assert line.startswith('requests only instruments "requests')
+    assert line.startswith('elsewhere only instruments "elsewhere')
     assert done.output == "on\n"
     # Without the launcher.
     plain = subprocess.run(
@@ -77,3 +78,16 @@ def pretended_versions(folder, **versions) -> str:
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
     return str(folder / "pretended")
+
+
+def pretend_instrumentor(folder, library) -> None:
+    """Let contrib have an instrumentor for version 2 of *library*, which we have not."""
+    info = folder / "pretended" / f"contrib_{library}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Name: contrib-{library}\nVersion: 1\nProvides-Extra: instruments\n"
+        f'Requires-Dist: {library}>=2; extra == "instruments"\n'
+    )
+    (info / "entry_points.txt").write_text(
+        f"[opentelemetry_instrumentor]\n{library} = contrib_{library}:Instrumentor\n"
+    )

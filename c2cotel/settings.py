@@ -358,6 +358,7 @@ class Sentry(Section, frozen=True, kw_only=True):
         Secret | None,
         Meta(
             description="DSN of the project at Sentry, `https://KEY@HOST/PROJECT`; never shown.",
+            examples=["https://KEY@sentry.example.com/42"],
             extra={"env": "SENTRY_URL", "ini": "c2c.sentry.url", "read": values.dsn},
         ),
     ] = None
@@ -929,12 +930,29 @@ class Db(Section, frozen=True, kw_only=True):
         float,
         Meta(
             description="Seconds that a client reads from the primary after it has written, told "
-            "by a cookie; 0 for no such thing.",
+            "by a cookie; 0 is off.",
             ge=0,
             le=86400,
             examples=[5],
         ),
     ] = 0.0
+    readonly_answer: Annotated[
+        Literal["error", "503"],
+        Meta(
+            description="What a request for writing gets while the database is read-only for "
+            "maintenance: the database's error when it writes, or 503 when it asks for a session.",
+        ),
+    ] = "error"
+    readonly_retry_after: Annotated[
+        int,
+        Meta(
+            description="Seconds after which a client may try again, told as `Retry-After` with "
+            "a 503 during maintenance; 0 tells nothing.",
+            ge=0,
+            le=604_800,
+            examples=[60],
+        ),
+    ] = 60
 
 
 class HealthCheck(Section, frozen=True, kw_only=True):

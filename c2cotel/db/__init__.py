@@ -20,6 +20,9 @@ the client has just written (a setting)         primary
 anything else                                   primary
 ==============================================  =======
 
+Read-only for maintenance (see :mod:`c2cotel.db_maintenance`), transactions are read-only besides:
+nothing is written either where one engine is both.
+
 The patterns are regular expressions for the beginning of ``POST /api/hello``: the method, a blank,
 the path. The session belongs to pyramid_tm's transaction: it is committed when the request ends
 well, and closed in any case. Outside of a request, what :func:`init` returns is a factory::

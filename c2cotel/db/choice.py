@@ -1,7 +1,7 @@
 """Which engine a request gets, primary or replica: the rules alone."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -14,9 +14,16 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass
 class Readonly:
-    """Whether all sessions of an application go to the replica, for maintenance of the primary."""
+    """Whether all sessions of an application go to the replica, for maintenance of the primary.
+
+    Attributes:
+        forced: Whether they do; where one engine is both, they cannot write on it.
+        meanwhile: Called with each request that gets a session while they do, and with whether that
+            would be on the primary otherwise; may raise the answer to the request.
+    """
 
     forced: bool = False
+    meanwhile: Callable[[Any, bool], None] | None = None
 
 
 def readonly_of(registry: Any) -> Readonly:

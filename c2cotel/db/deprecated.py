@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from c2cotel.db import engines
 from c2cotel.db.choice import Pattern, Readonly, Rules, readonly_of, writes
 from c2cotel.db.initialisation import chosen_engines, include_transactions
+from c2cotel.db.read_only import read_only
 from c2cotel.db.transactions import zope_sqlalchemy
 
 if TYPE_CHECKING:
@@ -72,13 +73,16 @@ def _scoped(
     # For the health checks.
     sessions.c2c_rw_bind, sessions.c2c_ro_bind = primary, replica  # type: ignore[attr-defined]
     zope_sqlalchemy().register(sessions)
-    if config is not None and replica is not primary:
-        include_transactions(config)
+    if config is not None:
+        from pyramid.tweens import MAIN
+
+        if replica is not primary:
+            include_transactions(config)
         choosers = getattr(config.registry, "c2c_db_choosers", None)
         if choosers is None:
             choosers = config.registry.c2c_db_choosers = {}
         choosers[name] = Chooser(sessions, primary, replica, rules, readonly_of(config.registry))
-        config.add_tween(f"c2cotel.db.tweens.{name}", over="pyramid_tm.tm_tween_factory")
+        config.add_tween(f"c2cotel.db.tweens.{name}", over=("pyramid_tm.tm_tween_factory", MAIN))
     return sessions, primary, replica
 
 
@@ -96,6 +100,7 @@ class Chooser:
         self._sessions = sessions
         self._primary = primary
         self._replica = replica
+        self._read_only = read_only(replica)
         self._rules = rules
         self._readonly = readonly
 
@@ -104,6 +109,9 @@ class Chooser:
             session = self._sessions()
             before, session.bind = session.bind, self._engine(request)
             try:
+                if self._readonly.forced and (meanwhile := self._readonly.meanwhile) is not None:
+                    # Nobody knows yet whether the request needs a session.
+                    meanwhile(request, False)  # noqa: FBT003 - by position, as declared
                 return handler(request)
             finally:
                 session.bind = before
@@ -112,6 +120,6 @@ class Chooser:
 
     def _engine(self, request: Any) -> "Engine":
         if self._readonly.forced:
-            return self._replica
+            return self._read_only
         forced = self._rules.forced(request)
         return self._primary if (writes(request) if forced is None else forced) else self._replica

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from c2cotel.db import engines
 from c2cotel.db.choice import Pattern, readonly_of
 from c2cotel.db.fallback import Fallback
+from c2cotel.db.read_only import explain_replica
 from c2cotel.db.read_your_writes import ReadYourWrites
 from c2cotel.db.sessions import SessionFactory
 from c2cotel.db.transactions import get_tm_session_pyramid, zope_sqlalchemy
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from pyramid.config import Configurator
     from pyramid.request import Request
     from sqlalchemy import Engine
-    from sqlalchemy.engine import ExceptionContext
 
 LOGGER = logging.getLogger(__name__)
-
-_READ_ONLY_TRANSACTION = "25006"
 
 
 def init(
@@ -112,17 +109,5 @@ def chosen_engines(
     # Connections that the replica's last end has broken must not fail the next requests.
     defaults = {"pool_pre_ping": True} if db.replica_down == "primary" else {}
     replica = engines.make(replica_options, db, **defaults)
-    event.listen(replica, "handle_error", _explain)
+    explain_replica(replica)
     return primary, replica
-
-
-def _explain(failure: "ExceptionContext") -> None:
-    """Say what a write on the replica needs, where its traceback is read."""
-    error = failure.original_exception
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if code == _READ_ONLY_TRANSACTION and failure.sqlalchemy_exception is not None:
-        failure.sqlalchemy_exception.add_note(
-            "This session is on the replica, because of the request's method, force_slave or "
-            "read-only maintenance. A request that writes belongs into force_master of "
-            "c2cotel.db.init()."
-        )

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from c2cotel.db.choice import Pattern, Readonly, Rules, writes
 from c2cotel.db.fallback import Fallback, FallingBackSession
+from c2cotel.db.read_only import read_only
 from c2cotel.db.read_your_writes import ReadYourWrites
 from c2cotel.db.transactions import listen
 
@@ -50,6 +51,7 @@ class SessionFactory(sessionmaker[Session]):
         self.ro_engine = ro_engine
         self.rw_engine = rw_engine
         self.readonly = readonly or Readonly()
+        self._read_only = read_only(ro_engine)
         self._rules = Rules(force_master, force_slave)
         self._fallback = fallback
         self._recent = read_your_writes
@@ -69,17 +71,26 @@ class SessionFactory(sessionmaker[Session]):
         """A new session, for *request*; without one, on the primary.
 
         *readwrite* chooses the engine itself: the primary if true, the replica if false. Then there
-        is no falling back. While the application is read-only, it is the replica whatever is asked.
+        is no falling back. While the application is read-only, it is the replica whatever is asked,
+        and nothing can be written there, even if it is the primary, too.
         The rest is for :class:`sqlalchemy.orm.Session`.
         """
         if "bind" in local_kw:
             return super().__call__(**local_kw)
         if self.readonly.forced:
-            return super().__call__(bind=self.ro_engine, **local_kw)
+            return self._in_maintenance(request, local_kw, readwrite=readwrite)
         if readwrite is not None or request is None:
             engine = self.ro_engine if readwrite is False else self.rw_engine
             return super().__call__(bind=engine, **local_kw)
         return self._of_request(request, local_kw)
+
+    def _in_maintenance(
+        self, request: Any, local_kw: dict[str, Any], *, readwrite: bool | None
+    ) -> Session:
+        if request is not None and (meanwhile := self.readonly.meanwhile) is not None:
+            primary = self._rules.forced(request) if readwrite is None else readwrite
+            meanwhile(request, writes(request) if primary is None else primary)
+        return super().__call__(bind=self._read_only, **local_kw)
 
     def _of_request(self, request: Any, local_kw: dict[str, Any]) -> Session:
         recent, primary = self._recent, self._rules.forced(request)

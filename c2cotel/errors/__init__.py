@@ -8,6 +8,8 @@ exception                      status  message
 Pyramid's ``HTTPError``        its     its text; its headers go along
 SQLAlchemy's integrity and     400     the driver's first line, such as ``duplicate key value …``
 data errors
+a write where the database     503     that it can only be read; whether for maintenance
+can only be read
 body or query cannot be read   400     what is wrong with it
 botocore's ``ClientError``     its     its code; 500 if its status is no error's
 beaker's invalid signature     401     ``Invalid signature``
@@ -24,9 +26,10 @@ of other sites: by the rules of the service if a cornice service has been asked,
 ``Access-Control-Allow-Origin: *``. OPTIONS on a route that exists is answered 200. Errors carry
 ``X-Request-ID``, and ``traceresponse`` with the trace id where there is a span.
 
-Each is logged once by ``c2cotel.errors.views``, with ``referrer``: 401 as DEBUG, 500 as ERROR, a
-client that went away as INFO, others as WARNING; with the traceback, but not where the client is
-told what it has done wrong by an HTTP exception.
+Each is logged once by ``c2cotel.errors.views``, with ``referrer``: 401 as DEBUG, 500 and a write
+that went to a replica as ERROR, a client that went away as INFO, others as WARNING; with the
+traceback, but not where the client is told what it has done wrong by an HTTP exception, nor of a
+write during maintenance.
 
 An exception view of the application's own for a class of its exceptions, or for all, goes first.
 An ``HTTPException`` that is returned, not raised, is the application's answer and stays as it is,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from c2cotel_instrumentation.errors import type_name
+from c2cotel_instrumentation.errors import refused_write, type_name
 from c2cotel_instrumentation.redaction import redacted_text
 
 UNEXPECTED: Final = "Internal server error: the log of the service has the details"
@@ -22,6 +22,7 @@ _LONGEST_DETAILS: Final = 100_000
 _UNAUTHORIZED: Final = HTTPStatus.UNAUTHORIZED.value
 _SERVER_ERROR: Final = HTTPStatus.INTERNAL_SERVER_ERROR.value
 _BAD_REQUEST: Final = HTTPStatus.BAD_REQUEST.value
+_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE.value
 _ERRORS: Final = range(400, 600)
 _CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What SQLAlchemy adds: on show to whom may see it, so not redacted with the rest.
@@ -118,6 +119,17 @@ def _refused_by_database(error: BaseException) -> Verdict:
     return Verdict(_BAD_REQUEST, _first_line(error), logging.WARNING)
 
 
+def _only_readable(error: BaseException) -> Verdict | None:
+    """Of a write where one can only read: on a replica, or during maintenance."""
+    if not refused_write(getattr(error, "orig", None) or error):
+        return None
+    if getattr(error, "c2c_maintenance", False):  # set by c2cotel.db.read_only
+        message = "Read-only for maintenance: nothing can be written now, try again later"
+        return Verdict(_UNAVAILABLE, message, logging.WARNING, traced=False)
+    message = "The database can only be read for this request, not written"
+    return Verdict(_UNAVAILABLE, message, logging.ERROR)
+
+
 def _gone(_: BaseException) -> Verdict:
     return Verdict(_SERVER_ERROR, "The client has gone away", logging.INFO, traced=False)
 
@@ -165,6 +177,9 @@ def _of_beaker(error: BaseException) -> Verdict | None:
 _RULES: Final[dict[str, Callable[[BaseException], Verdict | None]]] = {
     "sqlalchemy.exc.IntegrityError": _refused_by_database,
     "sqlalchemy.exc.DataError": _refused_by_database,
+    "sqlalchemy.exc.DBAPIError": _only_readable,
+    "psycopg.errors.ReadOnlySqlTransaction": _only_readable,
+    "psycopg2.errors.ReadOnlySqlTransaction": _only_readable,
     "webob.request.DisconnectionError": _gone,
     "gunicorn.http.errors.NoMoreData": _gone,
     "waitress.channel.ClientDisconnected": _gone,

@@ -146,6 +146,7 @@ def _state(request: Request) -> dict[str, Any]:
         "redis": core.redis_state(reachable=broadcaster.reachable),
         "reachable": broadcaster.reachable,
         "changes": core.change_rows(agreement().changes(_FEW)),
+        "notices": console_of(request.registry).told(),
     }
 
 
@@ -155,6 +156,7 @@ def _told(request: Request) -> dict[str, Any]:
     return {
         "service": asdict(state["about"]),
         "workers": [asdict(worker) for worker in state["workers"]],
+        "notices": state["notices"],
         "redis": {"configured": state["reachable"] is not None, "reachable": state["reachable"]},
         "views": [
             {

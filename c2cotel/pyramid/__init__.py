@@ -25,6 +25,7 @@ FEATURES = (
     "c2cotel.prometheus",
     "c2cotel.versions",
     "c2cotel.logging_level",
+    "c2cotel.db_maintenance",
     "c2cotel.health_check",
     "c2cotel.errors",
     "c2cotel.services",

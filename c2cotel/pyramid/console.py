@@ -1,6 +1,6 @@
 """What the features show on the console, the page at the base path (:mod:`c2cotel.index`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,12 +53,22 @@ class Entry:
 
 @dataclass
 class Console:
-    """The entries of one application, in the order in which its features were included."""
+    """The entries of one application, in the order in which its features were included.
+
+    Attributes:
+        entries: As said.
+        notices: Each tells in one sentence what everybody has to know now, or None.
+    """
 
     entries: list[Entry] = field(default_factory=list)
+    notices: list[Callable[[], str | None]] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+    def told(self) -> list[str]:
+        """What there is to know now."""
+        return [text for notice in self.notices if (text := notice()) is not None]
 
 
 def console_of(registry: Registry) -> Console:

@@ -11,6 +11,10 @@ from opentelemetry.trace import Span, StatusCode
 from c2cotel_instrumentation.redaction import redacted_text
 
 _LONGEST_DESCRIPTION: Final = 2048
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: read_only_sql_transaction.
+_READ_ONLY_TRANSACTION: Final = "25006"
+# https://sqlite.org/rescode.html#readonly
+_SQLITE_READONLY: Final = 8
 
 
 def type_name(error: BaseException) -> str:
@@ -19,6 +23,23 @@ def type_name(error: BaseException) -> str:
     if kind.__module__ == "builtins":
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of an error of psycopg, psycopg2 or asyncpg, if it has one."""
+    for attribute in ("sqlstate", "pgcode"):
+        if isinstance(code := getattr(error, attribute, None), str):
+            return code
+    return None
+
+
+def refused_write(error: BaseException) -> bool:
+    """Whether a database's driver says by *error* that one can only read there."""
+    code = getattr(error, "sqlite_errorcode", None)
+    # The lower byte: what is above it says why.
+    if isinstance(code, int) and code & 0xFF == _SQLITE_READONLY:
+        return True
+    return sqlstate(error) == _READ_ONLY_TRANSACTION
 
 
 def fail(span: Span, error: BaseException) -> None:

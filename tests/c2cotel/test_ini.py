@@ -154,8 +154,9 @@ def test_what_the_environment_calls_level_is_no_level(write, monkeypatch):
     assert handler == {"class": "logging.StreamHandler", "formatter": "generic"}
 
 
-def test_levels_are_names_in_any_case_numbers_and_those_of_the_application(write):
-    logging.addLevelName(15, "TRACE")
+def test_levels_are_names_in_any_case_numbers_and_those_of_the_application(write, monkeypatch):
+    monkeypatch.setitem(logging._nameToLevel, "TRACE", 15)
+    monkeypatch.setitem(logging._levelToName, 15, "TRACE")
     for written, level in (("warn", "WARN"), ("17", 17), ("Trace", "TRACE")):
         path = write(logger_root=f"level = {written}\nhandlers = console")
         assert c2cotel.get_logconfig_dict(path)["root"]["level"] == level

@@ -59,12 +59,29 @@ class Replicated:
             self.standby = Postgres(self.standby.url, process.log, process)
             wait_for(process, self.standby.port).close()
 
+    @contextlib.contextmanager
+    def without_primary(self) -> Iterator[None]:
+        """Meanwhile it is down, ended in good order; the standby follows it again afterwards."""
+        old = self.primary.process
+        assert old is not None  # noqa: S101 - so that mypy knows
+        old.stop()
+        try:
+            yield
+        finally:
+            process = self._place.server("primary", self.primary.port, self._options).start()
+            self.primary = Postgres(self.primary.url, process.log, process)
+            wait_for(process, self.primary.port).close()
+
     def _on_standby(self, statement: str) -> Any:
         return _scalar(self.standby.port, statement)
 
     def stop_standby(self) -> None:
         if self.standby.process is not None:
             self.standby.process.stop()
+
+    def stop_primary(self) -> None:
+        if self.primary.process is not None:
+            self.primary.process.stop()
 
 
 def _scalar(port: int, statement: str) -> Any:
@@ -110,6 +127,8 @@ def replicated(
             place,
             settings,
         )
+        # What runs in the end: each may have been started anew.
+        stack.callback(pair.stop_primary)
         stack.callback(pair.stop_standby)
         assert pair.standby.process is not None  # noqa: S101 - so that mypy knows
         wait_for(pair.standby.process, ports[1]).close()

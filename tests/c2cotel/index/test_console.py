@@ -238,7 +238,7 @@ def test_every_input_has_a_label_and_no_id_is_there_twice(reader):
 
 def test_as_json_it_tells_the_same(reader):
     told = reader.get("/c2c?format=json").json
-    assert set(told) == {"service", "workers", "redis", "views", "changes"}
+    assert set(told) == {"service", "workers", "notices", "redis", "views", "changes"}
     assert set(told["service"]) == {"name", "version", "git_hash", "instance", "host"}
     assert told["redis"] == {"configured": False, "reachable": None}
     assert [(view["title"], view["url"], view["parameters"]) for view in told["views"]] == [

@@ -40,6 +40,9 @@ class Channel:
         assert select.select([self._reading], [], [], PATIENCE)[0], "the other process is silent"
         return pickle.load(self._reading)
 
+    def speaks(self, seconds: float) -> bool:
+        return bool(select.select([self._reading], [], [], seconds)[0])
+
     def close(self) -> None:
         with suppress(BrokenPipeError):
             self._writing.close()
@@ -59,6 +62,7 @@ class Child:
         self.exited = os.pidfd_open(self.pid)
         self._channel = Channel(hear, say)
         self.say, self.hear = self._channel.say, self._channel.hear
+        self.speaks = self._channel.speaks
 
     def ask(self, value: Any) -> Any:
         self.say(value)
@@ -108,9 +112,6 @@ def fork_with_hooks() -> int:
 
 def fork_without_hooks() -> int:
     """As a C program that embeds Python does. PyDLL: the child has the GIL."""
-    # Other threads get to where they wait for something. One that waits for the GIL may hold the
-    # mutex within it, which nobody would unlock in the child.
-    time.sleep(0.1)
     return int(ctypes.PyDLL(None).fork())
 
 
@@ -145,7 +146,13 @@ class Host:
             signal.alarm(60)
             signal.pause()
 
-        child = self.fork(run, hooks=hooks)
+        # Without hooks a child may hang in Python itself: the mutex within the GIL was another
+        # thread's when it was forked. If it is of ours, all of them hang.
+        for _ in range(1 if hooks else 4):
+            child = self.fork(run, hooks=hooks)
+            if child.speaks(PATIENCE if hooks else PATIENCE / 4):
+                break
+            child.kill()
         child.hear()
         return child.pid
 

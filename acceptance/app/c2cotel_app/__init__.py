@@ -27,7 +27,7 @@ def main(global_config: dict[str, str], **settings: Any) -> Router:
 
 
 def main_with_c2cotel(global_config: dict[str, str], **settings: Any) -> Router:
-    """The same with c2cotel, which needs no ``opentelemetry-instrument``: production-include.ini."""
+    """The same with c2cotel, without ``opentelemetry-instrument``: production-include.ini."""
     del global_config
     config = Configurator(settings=settings)
     config.include(with_c2cotel)

@@ -19,6 +19,8 @@ _LOG = logging.getLogger(__name__)
 _REPORT = Path(__file__).with_name("report.py")
 _LONGEST_SLEEP = 60.0
 _DEEPEST = 10
+# Where nobody listens.
+_NOBODY = "http://me:hunter2@127.0.0.1:9/?token=opensesame"
 
 
 @view_config(route_name="hello", request_method="GET", renderer="json")
@@ -84,7 +86,7 @@ class OutOfStockError(Exception):
 
 @view_config(route_name="error", request_method="GET")
 def error(request: Request) -> NoReturn:
-    """Fail, as ``?kind=`` says: unhandled, http (with ``&status=``), view, database, constraint."""
+    """Fail as ``?kind=`` says: unhandled, http (``&status=``), view, database, constraint, call."""
     kind = request.params.get("kind", "unhandled")
     match kind:
         case "unhandled":
@@ -104,8 +106,11 @@ def error(request: Request) -> NoReturn:
             twice = Message.__table__.insert().values([{"id": 1, "text": "said"}] * 2)
             request.dbsession.execute(twice)
             raise AssertionError("an id may be there twice")
+        case "call":
+            requests.get(_NOBODY)  # noqa: S113 - the setting's timeout counts
+            raise AssertionError("somebody listens there")
         case _:
-            kinds = "unhandled, http, view, database, constraint"
+            kinds = "unhandled, http, view, database, constraint, call"
             raise HTTPBadRequest(f"kind={kind!r}: one of {kinds}")
 
 

@@ -47,6 +47,8 @@ from c2cotel_instrumentation.request_id import (
     RequestIdResponsePropagator,
 )
 from c2cotel_instrumentation.requests import RequestsInstrumentor
+from c2cotel_instrumentation.sql_tag import SqlTagInstrumentor
+from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
 # The old names are still the default of contrib's instrumentors:
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
@@ -89,7 +91,7 @@ def set_up(
     *environ* is the process's own environment: what libraries read later and child processes
     inherit is written there. The settings of an application come too late for most parts; what
     can still follow its *ini* does: the headers of the request id, the timeout of outgoing
-    requests, and whether Redis is measured.
+    requests, the tag of statements, and whether Redis is measured.
     """
     distro = C2cDistro()
     if distro.telemetry is not None and ini is None:
@@ -164,6 +166,8 @@ def _load(telemetry: Telemetry, entry_point: EntryPoint, **kwargs: Any) -> None:
         telemetry.attempt(name, _untracked)
     else:
         telemetry.attempt(name, lambda: _instrument(entry_point, name, options))
+    if entry_point.name == "sqlalchemy":
+        _tag(telemetry.settings)
 
 
 def _untracked() -> Part:
@@ -178,6 +182,23 @@ def _follow(telemetry: Telemetry, settings: Settings) -> None:
     if redis.is_instrumented_by_opentelemetry and not settings.track_redis:
         redis.uninstrument()
         telemetry.attempt("instrumentor redis", _untracked)
+    measuring, options = SQLAlchemyInstrumentor(), _options("sqlalchemy", settings)
+    changed = options != _options("sqlalchemy", telemetry.settings)
+    if measuring.is_instrumented_by_opentelemetry and changed:
+        measuring.uninstrument()
+        measuring.instrument(**options)
+    _tag(settings)
+
+
+def _tag(settings: Settings) -> None:
+    """Tag statements, if they are, as *settings* say, and after what measures them has begun.
+
+    The span of a statement, which a tag may tell, is to be there before.
+    """
+    tagging = SqlTagInstrumentor()
+    if tagging.is_instrumented_by_opentelemetry:
+        tagging.uninstrument()
+        tagging.instrument(**_options("sql_tag", settings))
 
 
 def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
@@ -280,6 +301,15 @@ def _options(name: str, settings: Settings) -> dict[str, Any]:
             "load_paste": load_paste,
             "configure_logging": configure_logging,
         }
+    if name == "sqlalchemy":
+        # For the comment with the span of a statement, and for a BEGIN that fails in its place.
+        return {"early": settings.sql_request_id or settings.sql_tag not in ("off", "static")}
+    if name == "sql_tag":
+        return {
+            "tag": settings.sql_tag,
+            "request_id": settings.sql_request_id,
+            "application": _application(),
+        }
     if name != "pyramid":
         return {}
     excluded = chosen.excluded_urls
@@ -292,6 +322,12 @@ def _options(name: str, settings: Settings) -> dict[str, Any]:
         "captured_response_headers": chosen.capture_response_headers,
         "sanitized_headers": chosen.sanitize_fields,
     }
+
+
+def _application() -> str | None:
+    """What somebody has called this service."""
+    name = told("service.name") or os.environ.get("OTEL_SERVICE_NAME")
+    return None if name is None or name.startswith("unknown_service") else name
 
 
 def _instrument(entry_point: EntryPoint, name: str, options: dict[str, Any]) -> Part:

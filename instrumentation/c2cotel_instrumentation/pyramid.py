@@ -73,6 +73,7 @@ from c2cotel_instrumentation.context import (
 )
 from c2cotel_instrumentation.errors import Complaint, fail, type_name
 from c2cotel_instrumentation.redaction import HeaderCapture
+from c2cotel_instrumentation.routes import route_of
 from c2cotel_instrumentation.wrapping import Wrappings
 
 # The advice of the conventions for http.server.request.duration.
@@ -344,7 +345,7 @@ class _Request:
         self._requests.active.add(-1, self._active)
         status = self._status if escaped is None else _SERVER_ERROR
         outcome: dict[str, AttributeValue] = {}
-        if (route := _route(self.request)) is not None:
+        if (route := route_of(self.request)) is not None:
             outcome[http_attributes.HTTP_ROUTE] = self.environ[ROUTE_KEY] = route
         error = None
         if status is not None:
@@ -402,11 +403,3 @@ def _excluding(pattern: str) -> re.Pattern[str]:
             f"excluded_urls: {pattern!r} is no regular expression ({error}). "
             "Write for example ^/c2c/health_check"
         ) from error
-
-
-def _route(request: Any) -> str | None:
-    route = getattr(request, "matched_route", None)
-    if route is None:
-        return None
-    pattern: str = route.pattern
-    return pattern if pattern.startswith("/") else f"/{pattern}"

@@ -13,6 +13,7 @@ Prometheus                                   prometheus                  (none)
 nginx                                        nginx, openssl              (none)
 Varnish                                      varnishd, gcc               (none)
 HAProxy                                      haproxy                     (none)
+PgBouncer                                    pgbouncer                   (none)
 ==========  ===============================  ==========================  ==================
 
 A Prometheus scrapes what it was started for, so one that already runs elsewhere is of no use; and
@@ -21,6 +22,7 @@ Sentinels are there to have their primary killed.
 
 from c2cotel_acceptance.servers.application import Gunicorn
 from c2cotel_acceptance.servers.monitoring import Prometheus, prometheus
+from c2cotel_acceptance.servers.pgbouncer import Pgbouncer, pgbouncer
 from c2cotel_acceptance.servers.places import closed_port, free_port, temporary_directory
 from c2cotel_acceptance.servers.postgresql import Postgres, postgres
 from c2cotel_acceptance.servers.proxies import Proxy, haproxy, nginx, varnish
@@ -30,6 +32,7 @@ from c2cotel_acceptance.servers.valkeys import Valkey, valkey
 
 __all__ = [
     "Gunicorn",
+    "Pgbouncer",
     "Postgres",
     "Prometheus",
     "Proxy",
@@ -40,6 +43,7 @@ __all__ = [
     "free_port",
     "haproxy",
     "nginx",
+    "pgbouncer",
     "postgres",
     "prometheus",
     "replicated",

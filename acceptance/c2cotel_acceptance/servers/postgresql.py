@@ -140,7 +140,7 @@ def installation() -> Iterator[Installation]:
         MissingError: there is none.
     """
     with temporary_directory("postgres") as folder:
-        programs, user = _postgres_programs(folder), _unprivileged_user()
+        programs, user = _postgres_programs(folder), unprivileged_user()
         if user:
             shutil.chown(folder, user)
         yield Installation(folder, programs, user)
@@ -197,7 +197,7 @@ def _open_to_everyone(folder: Path) -> bool:
     return all(path.stat().st_mode & 0o001 for path in (folder, *folder.parents))
 
 
-def _unprivileged_user() -> str | None:
+def unprivileged_user() -> str | None:
     """Who runs PostgreSQL when we are root: it refuses to run as root itself."""
     if os.geteuid() != 0:
         return None

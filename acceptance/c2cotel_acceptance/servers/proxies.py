@@ -42,7 +42,7 @@ def nginx(locations: Mapping[str, str], *, http: str = "") -> Iterator[Proxy]:
     Raises:
         MissingError: it is not installed, or there is no openssl to make its certificate with.
     """
-    program = _program("nginx", "nginx-light")
+    program = installed("nginx", "nginx-light")
     with temporary_directory("nginx") as folder:
         certificate, key = _certificate(folder)
         port, secure_port = free_port(), free_port()
@@ -74,7 +74,7 @@ def nginx(locations: Mapping[str, str], *, http: str = "") -> Iterator[Proxy]:
         config.write_text("\n".join(lines) + "\n")
         argv = [program, "-c", str(config), "-p", str(folder), "-e", "stderr"]
         with Process(argv, log=folder / "log") as process:
-            _wait(process, port)
+            wait_for_port(process, port)
             yield Proxy(
                 f"http://{LOCALHOST}:{port}",
                 process,
@@ -90,7 +90,7 @@ def varnish(upstream: int, *, receive: str = "return (pass);") -> Iterator[Proxy
     Raises:
         MissingError: it, or the C compiler that it needs, is not installed.
     """
-    program = _program("varnishd", "varnish")
+    program = installed("varnishd", "varnish")
     if shutil.which("gcc") is None:
         raise MissingError("Varnish needs gcc: apt-get install -y --no-install-recommends gcc")
     with temporary_directory("varnish") as folder:
@@ -103,7 +103,7 @@ def varnish(upstream: int, *, receive: str = "return (pass);") -> Iterator[Proxy
             *("-n", str(folder / "varnish"), "-s", "malloc,16m"),
         ]
         with Process(argv, log=folder / "log") as process:
-            _wait(process, port)
+            wait_for_port(process, port)
             yield Proxy(f"http://{LOCALHOST}:{port}", process)
 
 
@@ -114,7 +114,7 @@ def haproxy(upstream: int, *, rules: Sequence[str] = ()) -> Iterator[Proxy]:
     Raises:
         MissingError: it is not installed.
     """
-    program = _program("haproxy", "haproxy")
+    program = installed("haproxy", "haproxy")
     with temporary_directory("haproxy") as folder:
         port = free_port()
         config = folder / "haproxy.cfg"
@@ -133,11 +133,16 @@ def haproxy(upstream: int, *, rules: Sequence[str] = ()) -> Iterator[Proxy]:
         ]
         config.write_text("\n".join(lines) + "\n")
         with Process([program, "-f", str(config), "-db"], log=folder / "log") as process:
-            _wait(process, port)
+            wait_for_port(process, port)
             yield Proxy(f"http://{LOCALHOST}:{port}", process)
 
 
-def _program(name: str, package: str) -> str:
+def installed(name: str, package: str) -> str:
+    """The path of the program *name*, which Debian's *package* installs.
+
+    Raises:
+        MissingError: it is not there.
+    """
     # Not on everybody's PATH.
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
@@ -166,8 +171,12 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def _wait(process: Process, port: int) -> None:
-    """Until it listens on *port*; its output is told if it does not."""
+def wait_for_port(process: Process, port: int) -> None:
+    """Wait until *process* listens on *port*.
+
+    Raises:
+        RuntimeError: it ended, or takes too long; the text has its output.
+    """
 
     def listens() -> bool:
         if process.returncode is None:

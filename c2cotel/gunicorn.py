@@ -23,7 +23,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,12 @@ from c2cotel.draining import close_port_first, end_gracefully
 from c2cotel.otel import instrument
 from c2cotel.pyramid_logging import dict_config
 from c2cotel.settings import load
+from c2cotel.values import level_number
 from c2cotel_instrumentation.gunicorn import GunicornInstrumentor
 
 _loaded = load()
 # gunicorn writes the sentence on stderr, and stops.
-_loaded.raise_for_application()
+_loaded.raise_for_application("gunicorn")
 _settings = _loaded.settings
 
 # Now, not in on_starting: gunicorn reads this file, loads the application if preload_app is on,
@@ -69,7 +70,9 @@ class Logger(_GunicornLogger):  # type: ignore[misc] # gunicorn has no type info
                 raise
             raise RuntimeError(ini.unable(file, error.__cause__)) from error
         if cfg.logconfig_dict:
-            self.error_log.setLevel(self.loglevel)
+            # Ours is in the dictionary, where an ini may have another.
+            if cfg.loglevel != loglevel:
+                self.error_log.setLevel(self.loglevel)
             self._write_to(self.error_log, cfg.errorlog, self.error_fmt)
             self._write_to(self.access_log, cfg.accesslog, self.access_fmt)
 
@@ -106,10 +109,10 @@ def _logging(cfg: Any, file: str | None) -> dict[str, Any]:
         return dict(cfg.logconfig_dict)
     if file is None:
         module = str(cfg.default_proc_name if cfg.wsgi_app is None else cfg.wsgi_app)
-        return dict_config(_settings, [module.partition(":")[0].partition(".")[0]])
+        return _of_settings([module.partition(":")[0].partition(".")[0]])
     read = ini.Ini(file)
     if not ini.has_logging(read):
-        return dict_config(_settings, ini.application_packages(read))
+        return _of_settings(ini.application_packages(read))
     config = ini.get_logconfig_dict(file)
     for name, level in (
         ("gunicorn.error", _settings.gunicorn.log_level),
@@ -118,6 +121,20 @@ def _logging(cfg: Any, file: str | None) -> dict[str, Any]:
         # gunicorn's own handlers would write them in another form.
         config["loggers"].setdefault(name, {"level": level, "handlers": [], "propagate": True})
     return config
+
+
+def _of_settings(packages: Iterable[str]) -> dict[str, Any]:
+    # Once more: a gunicorn.conf.py of the application may have given levels names of its own.
+    loaded = load()
+    loaded.raise_for_application("logging")
+    return dict_config(loaded.settings, packages)
+
+
+def _loglevel(level: str | int) -> str:
+    """The word of gunicorn for *level*: it has no others."""
+    words = {50: "critical", 40: "error", 30: "warning", 20: "info"}
+    number = level_number(level)
+    return next((word for least, word in words.items() if number >= least), "debug")
 
 
 def _application() -> str | None:
@@ -167,7 +184,7 @@ def post_worker_init(worker: Any) -> None:
 
 logger_class = Logger
 logconfig_dict = dict_config(_settings)
-loglevel = _settings.gunicorn.log_level.lower()
+loglevel = _loglevel(_settings.gunicorn.log_level)
 accesslog = "-"
 # The line has a time of its own.
 access_log_format = (

@@ -68,12 +68,31 @@ class Loader(_PasteDeployLoader):  # type: ignore[misc] # its base is untyped
         from c2cotel.pyramid_logging import dict_config
 
         loaded = load()
-        loaded.raise_for_application()
+        loaded.raise_for_application("logging")
         logging.config.dictConfig(dict_config(loaded.settings))
 
     def _load(self, kind: Any, name: str | None, defaults: Names) -> Any:
-        # The application's own errors are not ours to explain.
-        return self._context(kind, name, defaults).create()
+        context = self._context(kind, name, defaults)
+        # The application's own errors are not ours to explain, but for wrong settings.
+        try:
+            return context.create()
+        except SettingsError as error:
+            raise SettingsError(self._located(str(error), name)) from error
+
+    def _located(self, said: str, name: str | None) -> str:
+        """*said*, where a setting of the file is wrong, with the file and the section of it."""
+        if self.filepath is None:
+            return said
+        ini = Ini(self.filepath)
+        wanted = self._maybe_get_default_name(name) or "main"
+        lines = said.split("\n")
+        for number, line in enumerate(lines):
+            key, equals, _ = line.partition(" = ")
+            if equals and (sections := ini.sections_with(key)):
+                own = [it for it in sections if it in (f"app:{wanted}", f"application:{wanted}")]
+                where = " or ".join(f"[{section}]" for section in own or sections)
+                lines[number] = f"{ini.path} {where} {line}"
+        return "\n".join(lines)
 
     def _context(self, kind: Any, name: str | None, defaults: Names) -> Any:
         names = self._get_defaults(defaults)

@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from c2cotel_instrumentation.once import Once
+
 if TYPE_CHECKING:
     from opentelemetry.metrics import Counter
 
@@ -21,36 +23,30 @@ class Drops:
         self._where = where
         self._counter: Counter | None = None
         self._pid = 0
-        self._said: set[str] = set()
+        self._new = Once()
 
     def count(self, why: str, number: int = 1) -> None:
         """*number* lines are lost, *why* says for what reason."""
-        self._in_this_process()
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self.total = 0
         self._say("lost", f"{why}. They are counted as c2c.log.dropped.")
         self.total += number
         self._add(number)
 
     def say(self, what: str) -> None:
         """Tell what is wrong, if none of it has been told in this process."""
-        self._in_this_process()
         self._say("delayed", what)
 
     def _say(self, kind: str, what: str) -> None:
-        if kind in self._said:
+        if not self._new(kind):
             return
-        self._said.add(kind)
         # A worker may have none.
         with suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(
                 f"Log lines are {kind} on their way {self._where}: {what} "
                 "This is not said again by this process.\n"
             )
-
-    def _in_this_process(self) -> None:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self.total = 0
-            self._said.clear()
 
     def _add(self, number: int) -> None:
         # Not before: where logging is set up, the telemetry may not be yet.

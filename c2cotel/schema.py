@@ -12,6 +12,8 @@ the section ``request_id`` is read from ``C2C_REQUEST_ID_HEADER`` and ``c2c.requ
 ``ini``        the ini key as documented, None for none
 ``telemetry``  a wrong value turns something of the telemetry off but never stops the application;
                without it, what the section says
+``part``       only this part of the software uses it: a wrong value stops nothing else; without
+               it, what the section says
 ``read``       function from text (for a tuple: from one item) to value; its ValueError says what
                is wrong
 =============  ==================================================================================
@@ -121,9 +123,10 @@ class Secret:
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of settings; ``telemetry`` says what a wrong value in it may stop."""
+    """A group of settings; ``telemetry`` and ``part`` say what a wrong value in it may stop."""
 
     telemetry: ClassVar[bool] = False
+    part: ClassVar[str] = ""
 
 
 S = TypeVar("S", bound=Section)
@@ -139,6 +142,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     optional: bool
     default: Any
     telemetry: bool
+    part: str
     meta: msgspec.Meta
     bounds: msgspec.Meta
 
@@ -157,7 +161,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A value that cannot be used; ``str()`` is the sentence to print.
 
     *key* is the environment variable or the ini key that holds it, *value* the value as it may be
-    shown, *text* what is wrong with it, *remedy* what would do.
+    shown, *text* what is wrong with it, *remedy* what would do. *part* is empty, or what alone uses
+    the setting.
     """
 
     key: str
@@ -165,6 +170,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     remedy: str
     telemetry: bool
+    part: str = ""
 
     def __str__(self) -> str:
         return f"{self.key} = {self.value}: {self.text}. {self.remedy}"
@@ -182,13 +188,20 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
 
-    def raise_for_application(self) -> None:
+    def raise_for_application(self, *parts: str) -> None:
         """Stop the start if the application itself is set up wrong, telemetry aside.
+
+        Settings of a part count only if that is one of *parts*, which are about to be used.
 
         Raises:
             SettingsError: Names all problems, one a line.
         """
-        if stopping := [str(problem) for problem in self.problems if not problem.telemetry]:
+        stopping = [
+            str(problem)
+            for problem in self.problems
+            if not problem.telemetry and problem.part in ("", *parts)
+        ]
+        if stopping:
             raise SettingsError("\n".join(stopping))
 
 
@@ -222,6 +235,7 @@ def _keys(schema: type[Section], defaults: Section, path: tuple[str, ...]) -> It
             optional=types.NoneType in choices,
             default=default,
             telemetry=extra.get("telemetry", schema.telemetry),
+            part=extra.get("part", schema.part),
             meta=meta,
             bounds=bounds,
         )
@@ -260,6 +274,7 @@ def read(schema: type[S], environ: Mapping[str, str], ini: Mapping[str, Any]) ->
                     text=str(error),
                     remedy=remedy(key),
                     telemetry=key.telemetry,
+                    part=key.part,
                 )
             )
     return Loaded(

@@ -27,7 +27,9 @@ latter, too. Verbs that a service does not have are 405 with ``Allow``; an OPTIO
 preflight is 400 and says what it lacks.
 
 cornice (``pip install 'c2cotel[cors]'``) is included when the first service is found by
-``config.scan()``: it costs each request more than most views do.
+``config.scan()``, or at the first ``config.add_cornice_service`` or ``add_cornice_resource``: it
+costs each request more than most views do. An application that uses something else of it, such as
+the predicate ``content_type`` or ``request.errors`` in views of its own, includes it itself.
 """
 
 import functools
@@ -49,6 +51,7 @@ _MISSING: Final = "services.create needs cornice: pip install 'c2cotel[cors]'"
 _ALLOWED: Final = "Access-Control-Allow-Headers"
 _UNCACHED: Final = ("Expires", "Last-Modified", "Pragma")
 _NO_SNIFFING: Final = "X-Content-Type-Options"
+_DIRECTIVES: Final = ("add_cornice_service", "add_cornice_resource")
 
 
 def create(name: str, path: str | None = None, *args: Any, **kwargs: Any) -> "Service":
@@ -126,21 +129,26 @@ def _vary(response: Response) -> None:
     response.vary = tuple(dict.fromkeys((*(response.vary or ()), "Origin")))
 
 
-def _add_cornice_service(config: Configurator, service: "Service") -> None:
-    """Include cornice, whose directive takes the place of this one, and add *service* by it."""
-    config.include("cornice")
-    config.add_cornice_service(service)
+def _including(directive: str) -> Callable[..., None]:
+    """A directive that includes cornice, whose own takes its place, and does what that does."""
+
+    def include(config: Configurator, *args: Any, **kwargs: Any) -> None:
+        config.include("cornice")
+        getattr(config, directive)(*args, **kwargs)
+
+    return include
 
 
 def includeme(config: Configurator) -> None:
-    """Include cornice as soon as a service is found; keep browsers from guessing content types.
+    """Include cornice as soon as it is needed; keep browsers from guessing content types.
 
     Exceptions are left to the application, or to :mod:`c2cotel.errors`, unless its setting
     ``handle_exceptions`` says that cornice shall answer them.
     """
     config.registry.settings.setdefault("handle_exceptions", False)
     if not hasattr(config.registry, "cornice_services"):
-        config.add_directive("add_cornice_service", _add_cornice_service)
+        for directive in _DIRECTIVES:
+            config.add_directive(directive, _including(directive))
     config.add_tween("c2cotel.services.no_sniffing_tween_factory")
 
 

@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 GaugeRule: TypeAlias = Literal["pid", "sum", "min", "max", "last"]
-Level: TypeAlias = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"]
+# As values.level gives it, which is the "read" of each.
+Level: TypeAlias = str | int
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -223,7 +224,7 @@ class ClientInfo(Section, frozen=True, kw_only=True):
         Meta(
             description="Headers that the trusted proxies write, so that a client cannot: "
             "`forwarded`, `x-forwarded-for`, `-host`, `-proto`, `-scheme`, `-server` and `-port`; "
-            "`*` for all.",
+            "`*` for all but `x-forwarded-port`, and for `forwarded` only where it comes alone.",
             examples=["x-forwarded-for,x-forwarded-proto"],
             extra={
                 "env": "C2C_PROXY_HEADERS",
@@ -374,7 +375,8 @@ class Sentry(Section, frozen=True, kw_only=True):
         Level,
         Meta(
             description="Level from which on a log record becomes an event.",
-            extra={"env": "SENTRY_LEVEL", "ini": "c2c.sentry.level"},
+            examples=["ERROR"],
+            extra={"env": "SENTRY_LEVEL", "ini": "c2c.sentry.level", "read": values.level},
         ),
     ] = "ERROR"
     traces_sample_rate: Annotated[
@@ -427,16 +429,20 @@ class Service(Section, frozen=True, kw_only=True):
 
 
 class Logging(Section, frozen=True, kw_only=True):
-    """Logs of ``gunicorn -c python:c2cotel.gunicorn``, where no ini configures them.
+    """Logs where no ini configures them.
 
-    An ini of the predecessor reads the same variables by ``%(LOG_LEVEL)s``.
+    That is with ``gunicorn -c python:c2cotel.gunicorn`` and with ``c2c://``: only there a wrong
+    value stops the start. An ini reads the same variables by ``%(LOG_LEVEL)s``, and may have other
+    values for them: ``LOG_TYPE`` is the name of a handler there.
     """
+
+    part: ClassVar[str] = "logging"
 
     type: Annotated[
         Literal["console", "json"],
         Meta(
-            description="Form of the log lines of `gunicorn -c python:c2cotel.gunicorn`: "
-            "`console` for people, `json` for machines.",
+            description="Form of the log lines of `gunicorn -c python:c2cotel.gunicorn` and of "
+            "`c2c://`, where no ini configures logging: `console` for people, `json` for machines.",
             extra={"env": "LOG_TYPE"},
         ),
     ] = "console"
@@ -444,7 +450,8 @@ class Logging(Section, frozen=True, kw_only=True):
         Level,
         Meta(
             description="Level of its root logger.",
-            extra={"env": "LOG_LEVEL"},
+            examples=["INFO"],
+            extra={"env": "LOG_LEVEL", "read": values.level},
         ),
     ] = "INFO"
     other_level: Annotated[
@@ -452,7 +459,8 @@ class Logging(Section, frozen=True, kw_only=True):
         Meta(
             description="Level of its root logger, instead of `LOG_LEVEL`, which is then that of "
             "the application's packages.",
-            extra={"env": "OTHER_LOG_LEVEL"},
+            examples=["WARNING"],
+            extra={"env": "OTHER_LOG_LEVEL", "read": values.level},
         ),
     ] = None
     sql_level: Annotated[
@@ -460,21 +468,24 @@ class Logging(Section, frozen=True, kw_only=True):
         Meta(
             description="Level of the logger of statements, `sqlalchemy.engine`: `INFO` shows "
             "them, `DEBUG` their results too.",
-            extra={"env": "SQL_LOG_LEVEL"},
+            examples=["WARNING"],
+            extra={"env": "SQL_LOG_LEVEL", "read": values.level},
         ),
     ] = "WARNING"
     c2c_level: Annotated[
         Level,
         Meta(
             description="Level of c2cotel's own loggers.",
-            extra={"env": ("C2COTEL_LOG_LEVEL", "C2CWSGIUTILS_LOG_LEVEL")},
+            examples=["WARNING"],
+            extra={"env": ("C2COTEL_LOG_LEVEL", "C2CWSGIUTILS_LOG_LEVEL"), "read": values.level},
         ),
     ] = "WARNING"
     debug_config: Annotated[
         bool,
         Meta(
             description="Print the logging configuration that was made of the ini file, at start.",
-            extra={"env": "DEBUG_LOGCONFIG"},
+            # An ini's logging uses this one.
+            extra={"env": "DEBUG_LOGCONFIG", "part": ""},
         ),
     ] = False
 
@@ -506,7 +517,12 @@ class Gunicorn(Section, frozen=True, kw_only=True):
         Level,
         Meta(
             description="Level of gunicorn's own logs.",
-            extra={"env": ("GUNICORN_LOG_LEVEL", "GUNICORN_ERROR_LOG_LEVEL")},
+            examples=["INFO"],
+            extra={
+                "env": ("GUNICORN_LOG_LEVEL", "GUNICORN_ERROR_LOG_LEVEL"),
+                "part": "gunicorn",
+                "read": values.level,
+            },
         ),
     ] = "INFO"
     access_log_format: Annotated[
@@ -1065,6 +1081,14 @@ class Settings(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Serve `{base_path}/sql_profiler`, to see the plans of statements."),
     ] = False
+    trace_url: Annotated[
+        str | None,
+        Meta(
+            description="Where a trace is looked at, with `{trace_id}` in it: pages link to it.",
+            examples=["https://jaeger.example.com/trace/{trace_id}"],
+            extra={"read": values.trace_url},
+        ),
+    ] = None
     db_maintenance_view_enabled: Annotated[
         bool,
         Meta(description="Serve `{base_path}/db/maintenance`, to make the database read-only."),

@@ -5,6 +5,7 @@ after the value in the error message.
 """
 
 import ipaddress
+import logging
 import re
 import warnings
 
@@ -12,6 +13,24 @@ import warnings
 SHORTEST_KEY = 16
 # What a secret for people has at the least; they are warned of fewer than twelve.
 SHORTEST_SECRET = 8
+
+
+def level(text: str) -> str | int:
+    """A level of logging as logging takes it: its name, written in any case, or its number."""
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    for name in logging.getLevelNamesMapping():
+        if name.lower() == text.lower():
+            return name
+    raise ValueError(
+        "no level. There are CRITICAL, ERROR, WARNING, INFO, DEBUG, NOTSET and numbers"
+    )
+
+
+def level_number(known: str | int) -> int:
+    """The number of what :func:`level` gives."""
+    return known if isinstance(known, int) else logging.getLevelNamesMapping()[known]
 
 
 def path(text: str) -> str:
@@ -93,6 +112,12 @@ def proxy_header(text: str) -> str:
 def dsn(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/:@]+(:[^\s/:@]*)?@[^\s/?#@]+(/[^\s?#]*)?/[0-9]+", text):
         raise ValueError("not a DSN of Sentry, like https://KEY@sentry.example.com/PROJECT-NUMBER")
+    return text
+
+
+def trace_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s{}]+\{trace_id\}[^\s{}]*", text):
+        raise ValueError("not an http or https URL with {trace_id} in it")
     return text
 
 

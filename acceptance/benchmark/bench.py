@@ -1,13 +1,14 @@
 """What measuring costs, next to the alternatives: ``make bench``.
 
-Two tables in one run: the metrics store beside OpenTelemetry's SDK and prometheus_client's
-multiprocess mode, and the CPU that a request of the example's hello takes bare, with c2cotel and
-with contrib's instrumentation on the SDK. Each side runs in a process of its own, and all take
-turns, so that whatever else the machine does falls on all of them. Medians are shown. The exit
-status is 1 if a target is missed.
+Three tables in one run: the metrics store beside OpenTelemetry's SDK and prometheus_client's
+multiprocess mode; and the CPU that a request of the example's hello, and one statement of many in
+a request, take bare, with c2cotel and with contrib's instrumentation on the SDK. Each side runs in
+a process of its own, and all take turns, so that whatever else the machine does falls on all of
+them. Medians are shown. The exit status is 1 if a target is missed.
 """
 
 import json
+import operator
 import statistics
 import subprocess
 import sys
@@ -53,6 +54,7 @@ _FULL = Size(rounds=25, measurements=200, scrapes=7)
 _QUICK = Size(rounds=9, measurements=200, scrapes=1)
 # Each round of requests; their spans fill less than a batch, so all are sent when it is over.
 _TURNS, _REQUESTS = 5, 30
+_STATEMENTS = 80
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def bench_requests(size: Size, progress: Progress) -> tuple[list[Request], list[
     turns: dict[str, list[float]] = {name: [] for name in _VARIANTS}
     flushes: dict[str, list[float]] = {name: [] for name in _VARIANTS}
     rounds: dict[str, list[float]] = {name: [] for name in _VARIANTS}
-    with _variants() as (workers, receiver):
+    with _variants("hello_worker.py") as (workers, receiver):
         for worker in workers.values():
             worker.ask("call", times=100)
             worker.ask("flush")
@@ -236,8 +238,50 @@ def bench_requests(size: Size, progress: Progress) -> tuple[list[Request], list[
     return requests, ratios
 
 
+# Statements
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The third table's line of one variant, µs of CPU a statement."""
+
+    variant: str
+    sampled: bool
+    cpu: float
+    overhead: float
+    sending: float
+
+
+def bench_statements(size: Size, progress: Progress) -> list[Statement]:
+    found = []
+    progress("starting PostgreSQL")
+    with _variants("sql_worker.py") as (workers, _):
+        for sampled in (True, False):
+            turns: dict[str, list[float]] = {name: [] for name in _VARIANTS}
+            flushes: dict[str, list[float]] = {name: [] for name in _VARIANTS}
+            for worker in workers.values():
+                worker.ask("call", times=100, sampled=sampled)
+                worker.ask("flush")
+            for number in range(size.rounds):
+                progress(f"statements, round {number + 1} of {size.rounds}")
+                for _ in range(_TURNS):
+                    for name, worker in workers.items():
+                        taken = worker.ask("call", times=_STATEMENTS, sampled=sampled)
+                        turns[name].append(taken / _STATEMENTS)
+                for name, worker in workers.items():
+                    flushes[name].append(worker.ask("flush") / _STATEMENTS / _TURNS)
+            for name in _VARIANTS:
+                sending = statistics.median(flushes[name])
+                # Each turn with the bare one beside it: what the machine does changes meanwhile.
+                more = map(operator.sub, turns[name], turns["bare"])
+                overhead = statistics.median(more) + sending
+                cpu = statistics.median(turns[name]) + sending
+                found.append(Statement(name, sampled, cpu, overhead, sending))
+    return found
+
+
 @contextmanager
-def _variants() -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
+def _variants(program: str) -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
     with ExitStack() as stack:
         database = stack.enter_context(servers.postgres())
         receiver = stack.enter_context(CountingReceiver())
@@ -263,7 +307,7 @@ def _variants() -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
         workers = {
             name: stack.enter_context(
                 Worker(
-                    "hello_worker.py",
+                    program,
                     name,
                     env=bare if name == "bare" else {**sending, "OTEL_SERVICE_NAME": name},
                     wrapper=wrappers.get(name, []),
@@ -274,18 +318,18 @@ def _variants() -> Iterator[tuple[dict[str, Worker], CountingReceiver]]:
         yield workers, receiver
 
 
-def profile(variant: str) -> list[list[Any]]:
+def profile(variant: str, program: str, **how: Any) -> list[list[Any]]:
     """Where the time of *variant* goes, by function."""
-    with _variants() as (workers, _):
-        workers[variant].ask("call", times=100)
-        rows: list[list[Any]] = workers[variant].ask("profile", times=200)
+    with _variants(program) as (workers, _):
+        workers[variant].ask("call", times=100, **how)
+        rows: list[list[Any]] = workers[variant].ask("profile", times=200, **how)
         return rows
 
 
 # The result
 
 
-def targets(rows: list[Row], requests: list[Request]) -> list[Target]:
+def targets(rows: list[Row], requests: list[Request], statements: list[Statement]) -> list[Target]:
     found = []
     for row in rows:
         if row.what not in {ADD, RECORD}:
@@ -296,11 +340,24 @@ def targets(rows: list[Row], requests: list[Request]) -> list[Target]:
     if requests:
         _, ours, contrib = (request.overhead for request in requests)
         found.append(Target("overhead of a request / contrib", ours / contrib, 1 / 3))
+    overheads = {(each.variant, each.sampled): each.overhead for each in statements}
+    for sampled, most in ((True, 1 / 2), (False, 1 / 4)) if statements else ():
+        name = f"overhead of {_sampled(sampled)} statement / contrib"
+        ratio = overheads["c2cotel", sampled] / overheads["contrib", sampled]
+        found.append(Target(name, ratio, most))
     return found
 
 
+def _sampled(sampled: bool) -> str:  # noqa: FBT001 - the word for it
+    return "a sampled" if sampled else "an unsampled"
+
+
 def show(
-    console: Console, rows: list[Row], requests: list[Request], ratios: list[float]
+    console: Console,
+    rows: list[Row],
+    requests: list[Request],
+    ratios: list[float],
+    statements: list[Statement],
 ) -> list[Target]:
     if rows:
         table = Table("", "c2cotel", "OTel SDK", "prometheus_client", title="The metrics store")
@@ -330,7 +387,9 @@ def show(
             "and metrics over OTLP, and put the trace on log lines.",
             style="dim",
         )
-    found = targets(rows, requests)
+    if statements:
+        console.print(_of_statements(statements))
+    found = targets(rows, requests, statements)
     if found:
         table = Table("target", "ratio", "at most", "", title="Targets")
         for target in found:
@@ -338,6 +397,21 @@ def show(
             table.add_row(target.name, _ratio(target.ratio), _ratio(target.most), verdict)
         console.print(table)
     return found
+
+
+def _of_statements(statements: list[Statement]) -> Table:
+    title = "CPU of one statement, SELECT by primary key"
+    table = Table("", "", "CPU", "overhead", "of it sending", title=title)
+    for each in statements:
+        measured = each.variant != "bare"
+        table.add_row(
+            "sampled" if each.sampled else "unsampled",
+            each.variant,
+            _number(each.cpu, "µs"),
+            f"{each.overhead:.1f} µs" if measured else "",
+            f"{each.sending:.1f} µs" if measured else "",
+        )
+    return table
 
 
 def _number(value: float | None, unit: str) -> str:
@@ -353,14 +427,22 @@ def _ratio(ratio: float) -> str:
 def main() -> int:
     parser = ArgumentParser(description="What measuring costs, next to the alternatives.")
     parser.add_argument("--quick", action="store_true", help="less of everything, noisier")
-    parser.add_argument("--only", choices=(*_STORE_PARTS, "requests"), help="one part of it")
+    parser.add_argument(
+        "--only", choices=(*_STORE_PARTS, "requests", "statements"), help="one part of it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--profile", choices=_VARIANTS, help="only tell where its time goes")
+    parser.add_argument(
+        "--unsampled", action="store_true", help="with --profile and --only statements"
+    )
     arguments = parser.parse_args()
     size = _QUICK if arguments.quick else _FULL
     console = Console()
     if arguments.profile:
-        for name, calls, own, cumulated in profile(arguments.profile)[:150]:
+        how: tuple[str, dict[str, Any]] = "hello_worker.py", {}
+        if arguments.only == "statements":
+            how = "sql_worker.py", {"sampled": not arguments.unsampled}
+        for name, calls, own, cumulated in profile(arguments.profile, how[0], **how[1])[:150]:
             print(f"{own:8.1f} µs own {cumulated:8.1f} µs {calls:6.1f} x  {name}")
         return 0
     with console.status("…") as status:
@@ -374,11 +456,15 @@ def main() -> int:
         ratios: list[float] = []
         if arguments.only in {None, "requests"}:
             requests, ratios = bench_requests(size, status.update)
-    found = show(console, rows, requests, ratios)
+        statements: list[Statement] = []
+        if arguments.only in {None, "statements"}:
+            statements = bench_statements(size, status.update)
+    found = show(console, rows, requests, ratios, statements)
     if arguments.json:
         result = {
             "store": [asdict(row) for row in rows],
             "requests": [asdict(request) for request in requests],
+            "statements": [asdict(each) for each in statements],
             "targets": [{**asdict(target), "reached": target.reached} for target in found],
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

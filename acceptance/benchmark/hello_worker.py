@@ -27,7 +27,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 def main() -> None:
     told = silence()
     if sys.argv[1] == "contrib":
-        _set_up_contrib()
+        set_up_contrib()
     sys.path.insert(0, str(_APP))
     logging.config.fileConfig(_APP / "production.ini", disable_existing_loggers=False)
     from c2cotel_app import main as make
@@ -35,13 +35,13 @@ def main() -> None:
     application = make({})
     answer(
         told,
-        call=lambda times: _cpu(lambda: _call(application, times)),
-        flush=lambda: _cpu(_flush),
-        profile=lambda times: _profile(application, times),
+        call=lambda times: cpu(lambda: _call(application, times)),
+        flush=lambda: cpu(flush),
+        profile=lambda times: profile_of(lambda: _call(application, times), times),
     )
 
 
-def _set_up_contrib() -> None:
+def set_up_contrib() -> None:
     from opentelemetry.instrumentation.logging import LoggingInstrumentor
     from opentelemetry.instrumentation.pyramid import PyramidInstrumentor
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
@@ -56,18 +56,18 @@ def _set_up_contrib() -> None:
     LoggingInstrumentor().instrument(inject_trace_context=True)
 
 
-def _cpu(work: Callable[[], None]) -> float:
+def cpu(work: Callable[[], None]) -> float:
     """Microseconds of CPU that all threads of this process take for *work*."""
     started = time.process_time_ns()
     work()
     return (time.process_time_ns() - started) / 1000
 
 
-def _flush() -> None:
+def flush() -> None:
     """Send the spans."""
-    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
-    if flush is not None:
-        flush()
+    send = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if send is not None:
+        send()
 
 
 def _call(application: Application, times: int) -> None:
@@ -109,14 +109,15 @@ def _environ() -> dict[str, Any]:
     }
 
 
-def _profile(application: Application, times: int) -> list[tuple[str, float, float, float]]:
-    """Function, calls a request, own and cumulated µs a request; the dearest by own time first.
+def profile_of(work: Callable[[], None], times: int) -> list[tuple[str, float, float, float]]:
+    """Function, and of each of the *times* that *work* does something: calls, own and cumulated
+    µs; the dearest by own time first.
 
     Without the export: cProfile sees this thread only.
     """
     profile = cProfile.Profile()
-    profile.runcall(_call, application, times)
-    _flush()
+    profile.runcall(work)
+    flush()
     rows = []
     stats: dict[tuple[str, int, str], Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     for (file, line, function), (_, calls, own, cumulated, _) in stats.items():

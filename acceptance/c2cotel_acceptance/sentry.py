@@ -6,21 +6,16 @@ envelopes, and tells what was in them. A client that sends anything else finds i
 Source: https://develop.sentry.dev/sdk/data-model/envelopes/.
 """
 
-import contextlib
-import gzip
 import json
 import re
-import socket
-import threading
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from email.message import Message
+from http import HTTPStatus
+from typing import Any
 
-from c2cotel_acceptance.utils import retry_timeout
+from c2cotel_acceptance.receiving import Receiver
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -36,30 +31,25 @@ class Item:
     envelope: dict[str, Any]
 
 
-class SentryReceiver:
+class SentryReceiver(Receiver):
     """A Sentry on a free port of localhost, from ``with`` to its end.
 
     Safe to read while events arrive: each property gives what has come so far. *status* and
     *delay* (seconds) make it a bad one.
     """
 
+    answer = b"{}"
+    content_type = "application/json"
+
     def __init__(self, *, status: int = 200, delay: float = 0.0) -> None:
-        self.status = status
-        self.delay = delay
-        self.errors: list[str] = []
+        super().__init__(status=status, delay=delay)
         self.requests = 0
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self._items: list[Item] = []
-        self._server = _Server(("127.0.0.1", 0), self)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
 
     @property
     def url(self) -> str:
         """For ``SENTRY_URL``."""
-        return f"http://{KEY}@127.0.0.1:{self._server.server_port}/42"
+        return f"http://{KEY}@127.0.0.1:{self.port}/42"
 
     @property
     def items(self) -> list[Item]:
@@ -75,17 +65,6 @@ class SentryReceiver:
     def transactions(self) -> list[dict[str, Any]]:
         return [item.payload for item in self.items if item.kind == "transaction"]
 
-    def wait(self, condition: Callable[["SentryReceiver"], Any], timeout: float = 15) -> Any:
-        """Wait until *condition* of this receiver is true, and return what it gave.
-
-        Raises:
-            TimeoutError: it was not within *timeout* seconds; the text has what did arrive.
-        """
-        try:
-            return retry_timeout(lambda: condition(self), timeout, interval=0.05)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}; arrived: {self}") from error
-
     def clear(self) -> None:
         """Forget what has arrived."""
         with self._lock:
@@ -96,95 +75,23 @@ class SentryReceiver:
         kinds = dict(Counter(item.kind for item in self.items))
         return f"{kinds} in {self.requests} requests, errors {self.errors}"
 
-    def receive(self, path: str, key: str, body: bytes) -> int:
+    def take(self, path: str, headers: Message, body: bytes) -> int:
         """Take one envelope; return the HTTP status for it."""
-        self._stopped.wait(self.delay)
-        with self._lock:
-            self.requests += 1
-            if self.status != 200:  # noqa: PLR2004 - the HTTP status
-                return self.status
-            if not _PATH.fullmatch(path):
-                self.errors.append(f"{path}: no such path")
-                return 404
-            if f"sentry_key={KEY}" not in key:
-                self.errors.append(f"{path}: without the key")
-                return 401
-            try:
-                self._items += _items(body)
-            except ValueError as error:
-                self.errors.append(f"{path}: {error}")
-                return 400
-            return 200
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.close_connections()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for them, once their connections are closed
-    request_queue_size = 256
-
-    def __init__(self, address: tuple[str, int], receiver: SentryReceiver) -> None:
-        super().__init__(address, _Handler)
-        self.receiver = receiver
-        self.connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is killed breaks its connection: tests do that on purpose."""
-
-    def close_connections(self) -> None:
-        for connection in list(self.connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = _decoded(body, self.headers.get("Content-Encoding", ""))
-        key = self.headers.get("X-Sentry-Auth", "")
-        status = self.server.receiver.receive(self.path, key, body)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
-        """Silent: a test's output is the application's."""
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
-    match encoding:
-        case "gzip":
-            return gzip.decompress(body)
-        case "deflate":
-            return zlib.decompress(body)
-    return body
+        self.requests += 1
+        if self.status != HTTPStatus.OK:
+            return self.status
+        if not _PATH.fullmatch(path):
+            self.errors.append(f"{path}: no such path")
+            return HTTPStatus.NOT_FOUND
+        if f"sentry_key={KEY}" not in headers.get("X-Sentry-Auth", ""):
+            self.errors.append(f"{path}: without the key")
+            return HTTPStatus.UNAUTHORIZED
+        try:
+            self._items += _items(body)
+        except ValueError as error:
+            self.errors.append(f"{path}: {error}")
+            return HTTPStatus.BAD_REQUEST
+        return HTTPStatus.OK
 
 
 def _items(body: bytes) -> Iterator[Item]:

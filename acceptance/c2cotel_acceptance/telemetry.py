@@ -8,13 +8,12 @@ understands no compression, and does not say when its port is open.
 """
 
 import contextlib
-import gzip
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,7 +28,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from c2cotel_acceptance.utils import retry_timeout
+from c2cotel_acceptance.receiving import Receiver
 
 Attributes = Mapping[str, Any]
 
@@ -98,32 +97,26 @@ class Point:
     time: int
 
 
-class OtlpReceiver:
+class OtlpReceiver(Receiver):
     """A collector for OTLP over HTTP with protobuf, on a free port of localhost.
 
     It starts with the ``with``. Safe to read while telemetry arrives: each property gives what
     has come so far. *status* and *delay* (seconds) make it a bad collector.
     """
 
+    content_type = "application/x-protobuf"  # an empty message: everything is accepted
+
     def __init__(self, *, status: int = 200, delay: float = 0.0, port: int = 0) -> None:
-        self.status = status
-        self.delay = delay
+        super().__init__(status=status, delay=delay, port=port)
         self.requests: Counter[str] = Counter()
-        self.errors: list[str] = []
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self._spans: list[Span] = []
         self._logs: list[LogRecord] = []
         self._points: list[Point] = []
-        self._server = _Server(("127.0.0.1", port), self)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
 
     @property
     def endpoint(self) -> str:
         """For ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def spans(self) -> list[Span]:
@@ -147,17 +140,6 @@ class OtlpReceiver:
         """The spans of requests served."""
         return [span for span in self.spans if span.kind == "SERVER"]
 
-    def wait(self, condition: Callable[["OtlpReceiver"], Any], timeout: float = 15) -> Any:
-        """Wait until *condition* of this receiver is true, and return what it gave.
-
-        Raises:
-            TimeoutError: it was not within *timeout* seconds; the text has what did arrive.
-        """
-        try:
-            return retry_timeout(lambda: condition(self), timeout, interval=0.05)
-        except TimeoutError as error:
-            raise TimeoutError(f"{error}; arrived: {self}") from error
-
     def clear(self) -> None:
         """Forget what has arrived."""
         with self._lock:
@@ -171,88 +153,27 @@ class OtlpReceiver:
             f"requests {dict(self.requests)}, errors {self.errors}"
         )
 
-    def receive(self, path: str, body: bytes) -> int:
+    def take(self, path: str, headers: Message, body: bytes) -> int:
         """Take one export; return the HTTP status for it."""
-        self._stopped.wait(self.delay)
-        with self._lock:
-            self.requests[path] += 1
-            if self.status != requests.codes.ok:
-                return self.status
-            try:
-                match path:
-                    case "/v1/traces":
-                        self._spans += _spans(ExportTraceServiceRequest.FromString(body))
-                    case "/v1/logs":
-                        self._logs += _logs(ExportLogsServiceRequest.FromString(body))
-                    case "/v1/metrics":
-                        self._points += _points(ExportMetricsServiceRequest.FromString(body))
-                    case _:
-                        self.errors.append(f"{path}: no such path")
-                        return 404
-            except DecodeError as error:
-                self.errors.append(f"{path}: {error}")
-                return 400
-            return 200
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.close_connections()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for them, once their connections are closed
-    request_queue_size = 256
-
-    def __init__(self, address: tuple[str, int], receiver: OtlpReceiver) -> None:
-        super().__init__(address, _Handler)
-        self.receiver = receiver
-        self.connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self.connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is killed breaks its connection: tests do that on purpose."""
-
-    def close_connections(self) -> None:
-        for connection in list(self.connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        status = self.server.receiver.receive(self.path, body)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", "0")  # an empty message: everything is accepted
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
-        """Silent: a test's output is the application's."""
+        del headers
+        self.requests[path] += 1
+        if self.status != requests.codes.ok:
+            return self.status
+        try:
+            match path:
+                case "/v1/traces":
+                    self._spans += _spans(ExportTraceServiceRequest.FromString(body))
+                case "/v1/logs":
+                    self._logs += _logs(ExportLogsServiceRequest.FromString(body))
+                case "/v1/metrics":
+                    self._points += _points(ExportMetricsServiceRequest.FromString(body))
+                case _:
+                    self.errors.append(f"{path}: no such path")
+                    return 404
+        except DecodeError as error:
+            self.errors.append(f"{path}: {error}")
+            return 400
+        return 200
 
 
 class HangingCollector:

@@ -4,7 +4,8 @@ It is decided once, at the start:
 
 * ``C2C_SECRET``: who sends it, as parameter ``secret``, header ``X-API-Key``, or header
   ``Authorization: Bearer``, may do everything. A cookie then stands for it; ``secret=`` (empty)
-  takes it away. After five wrong ones in a row, their address has to wait, each time longer.
+  takes it away. After five wrong ones in a row, their address has to wait, each time longer. With
+  the application's own views, that is apart: five different ones, parameter and header by itself.
 * ``C2C_AUTH_GITHUB_REPOSITORY``, ``_CLIENT_ID``, ``_CLIENT_SECRET`` and ``_SECRET``: who logs in
   with GitHub and has the right of ``C2C_AUTH_GITHUB_ACCESS_TYPE`` on the repository may do
   everything; ``pull`` on a private one is enough to look. Both are asked for with every request,

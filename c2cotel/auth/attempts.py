@@ -4,14 +4,18 @@ Nothing sleeps: whoever is too early is told for how long, and what he tried is 
 Each process counts for itself, and only so many addresses.
 """
 
+import hashlib
 import ipaddress
+import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _LONGEST_ADDRESS = 64
+# So many of an address' latest wrong tries are known again.
+_KNOWN = 8
 
 
 @dataclass
@@ -19,6 +23,7 @@ class _Failures:
     count: int = 0
     last: float = 0.0
     locked_until: float = 0.0
+    known: list[bytes] = field(default_factory=list)
 
 
 class Attempts:
@@ -45,6 +50,7 @@ class Attempts:
         self._longest = longest
         self._forget = forget
         self._addresses = addresses
+        self._key = secrets.token_bytes(16)
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
@@ -55,8 +61,11 @@ class Attempts:
             found = self._failures.get(_network(address))
             return max(0.0, found.locked_until - self._clock()) if found else 0.0
 
-    def failed(self, address: str) -> float:
-        """Count a wrong try; returns the seconds that the next one has to wait for."""
+    def failed(self, address: str, tried: str | None = None) -> float:
+        """Count a wrong try; returns the seconds that the next one has to wait for.
+
+        What is *tried* again is not counted again, if it is told: that teaches nobody anything.
+        """
         now, network = self._clock(), _network(address)
         with self._lock:
             found = self._failures.get(network)
@@ -65,6 +74,8 @@ class Attempts:
             self._failures.move_to_end(network)
             while len(self._failures) > self._addresses:
                 self._failures.popitem(last=False)
+            if tried is not None and self._is_known(found, tried):
+                return 0.0
             found.count += 1
             found.last = now
             over = found.count - self._free
@@ -72,6 +83,16 @@ class Attempts:
             wait = min(self._longest, 2.0 ** min(over, 30)) if over >= 0 else 0.0
             found.locked_until = now + wait
             return wait
+
+    def _is_known(self, found: _Failures, tried: str) -> bool:
+        # Nothing of it can be found in the memory of the process.
+        digest = hashlib.blake2b(
+            tried.encode(errors="surrogatepass"), digest_size=16, key=self._key
+        ).digest()
+        known = digest in found.known
+        if not known:
+            found.known = [*found.known, digest][-_KNOWN:]
+        return known
 
     def succeeded(self, address: str) -> None:
         """Forget the wrong tries of *address*."""

@@ -27,7 +27,9 @@ class SecretAuthority(CookieAuthority):
         super().__init__(jar)
         self._secret = secret
         self._attempts = attempts or Attempts()
-        self._elsewhere = Attempts()
+        # An application may have keys of its own under our names. They lock nobody out of our
+        # views, nor, in the header, who gives ours as a parameter; and each of them is one try.
+        self._elsewhere = {"parameter": Attempts(), "header": Attempts()}
 
     def authorise(self, request: Request, access: Access) -> Actor:
         if access is Access.PUBLIC:
@@ -70,14 +72,14 @@ class SecretAuthority(CookieAuthority):
 
     def _compare(self, request: Request, secret: str, means: Means) -> Visit:
         where = client_address(request)
-        # An application may have keys of its own under our names: they lock nobody out of ours.
-        attempts = self._attempts if _is_ours(request) else self._elsewhere
+        ours = _is_ours(request)
+        attempts = self._attempts if ours else self._elsewhere[means]
         if wait := attempts.wait(where):
             return Visit(wait=wait)
         if not self._secret.matches(secret):
-            if seconds := attempts.failed(where):
+            if seconds := attempts.failed(where, None if ours else secret):
                 LOGGER.log(
-                    logging.WARNING if attempts is self._attempts else logging.INFO,
+                    logging.WARNING if ours else logging.INFO,
                     "Wrong secrets from %s: more are refused for %.0f s",
                     one_line(where, 64) or "an unknown address",
                     seconds,

@@ -37,10 +37,10 @@ def run(args: Namespace) -> int:
     else:
         _print_table(rows(loaded))
     for problem in loaded.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"{'warning' if problem.part else 'error'}: {problem}", file=sys.stderr)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    return 1 if loaded.problems else 0
+    return 1 if any(not problem.part for problem in loaded.problems) else 0
 
 
 def _ini(config_uri: str) -> Mapping[str, Any]:

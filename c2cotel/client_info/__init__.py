@@ -8,33 +8,42 @@ on until somebody who is not: the client. What a client has written itself never
 =====================  ===========================================================================
 in the environ         comes from
 =====================  ===========================================================================
-``REMOTE_ADDR``        ``Forwarded: for=``, else ``X-Forwarded-For``; ``REMOTE_PORT`` with it, if
-                       that is told, and ``REMOTE_HOST``, if the server has set one
-``HTTP_HOST``          ``Forwarded: host=``, else ``X-Forwarded-Host`` (completed by
-                       ``X-Forwarded-Port``, unless that is 80 or 443), else
-                       ``X-Forwarded-Server``
-``SERVER_NAME``        ``Forwarded: by=``, else ``X-Forwarded-Server``
-``SERVER_PORT``        ``Forwarded: by=``, else ``X-Forwarded-Port``
-``wsgi.url_scheme``    ``Forwarded: proto=``, else ``X-Forwarded-Proto``, else
-                       ``X-Forwarded-Scheme``
+``REMOTE_ADDR``        ``X-Forwarded-For`` or ``Forwarded: for=``; ``REMOTE_PORT`` with it, if that
+                       is told, and ``REMOTE_HOST``, if the server has set one
+``HTTP_HOST``          ``X-Forwarded-Host`` (completed by ``X-Forwarded-Port``, unless that is 80
+                       or 443), else ``X-Forwarded-Server``; or ``Forwarded: host=``
+``SERVER_NAME``        ``X-Forwarded-Server`` or ``Forwarded: by=``
+``SERVER_PORT``        ``X-Forwarded-Port`` or ``Forwarded: by=``
+``wsgi.url_scheme``    ``X-Forwarded-Proto``, else ``X-Forwarded-Scheme``; or ``Forwarded: proto=``
 =====================  ===========================================================================
 
 ``C2C_FORCE_PROTO``, ``_HOST``, ``_SERVER_NAME`` and ``_REMOTE_ADDR`` win over all of it. None of
 these headers is left where WebOb or the application would read it: believed or not, it goes to
 ``HTTP_ORIGINAL_X_FORWARDED_FOR`` and so on, as does each value that is replaced
 (``HTTP_ORIGINAL_REMOTE_ADDR``, ``HTTP_ORIGINAL_WSGI_URL_SCHEME``). That is done once a request; one
-without such headers costs half a microsecond.
+without such headers costs half a microsecond, under waitress five.
 
-A proxy hands on what it does not write itself. Where ``Forwarded`` and ``X-Forwarded-For`` name two
-clients, one of them is a client's invention; ``X-Forwarded-*`` are then believed, which nearly
-every proxy writes. ``C2C_PROXY_HEADERS`` says what the proxies do write, for example
-``x-forwarded-for,x-forwarded-proto``: the others then never count.
+A proxy hands on what it does not write itself: that may be a client's invention.
+``C2C_PROXY_HEADERS`` names what the proxies do write, for example
+``x-forwarded-for,x-forwarded-proto``; nothing else then counts. Without it (``*``) the application
+is safe behind a proxy that sets ``X-Forwarded-For``, ``-Host`` and ``-Proto``, or takes away which
+of them it does not set:
+
+* ``Forwarded`` counts only where no ``X-Forwarded-For``, ``-Host``, ``-Proto``, ``-Scheme`` or
+  ``-Server`` comes with it. What it says otherwise than they is said once.
+* ``X-Forwarded-Port`` does not count. That a host lacks it is said once.
+
+``*,forwarded`` and ``*,x-forwarded-port`` let these two count as well. ``Forwarded``, where it is
+named, wins in what it says, unless it names another client than ``X-Forwarded-For``.
 
 A proxy that hides its client (``for=unknown``, ``for=_secret``) stands for it.
 
-The servers have lists of their own: gunicorn believes the scheme that it is told by whoever its
-``forwarded_allow_ips`` names, by default this very machine; waitress takes these headers away,
-unless its section has ``clear_untrusted_proxy_headers = false``.
+The servers have lists of their own. gunicorn believes the scheme that it is told by whoever its
+``forwarded_allow_ips`` names, by default this very machine; where ``C2C_PROXY_HEADERS`` names
+headers, that counts no more. waitress, of which ``pserve`` makes use, takes these headers away,
+so that the proxy is taken for the client, which is said once; it leaves them with
+``clear_untrusted_proxy_headers = false`` in the section of the server, or the option
+``--no-clear-untrusted-proxy-headers``.
 
 ``config.include("c2cotel")`` does all this by itself. For other WSGI applications, or in front of
 other filters, there is one for PasteDeploy, whose options are the settings without their ``c2c.``::

@@ -5,10 +5,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from c2cotel.client_info import headers
+from c2cotel.client_info import headers, servers
 from c2cotel.client_info.headers import Node
 from c2cotel.client_info.trust import Trust
 from c2cotel.settings import ClientInfo
+from c2cotel_instrumentation.errors import Complaint
+from c2cotel_instrumentation.once import Once
 
 Environ: TypeAlias = dict[str, Any]
 
@@ -21,7 +23,9 @@ _PROTO: Final = "HTTP_X_FORWARDED_PROTO"
 _SCHEME: Final = "HTTP_X_FORWARDED_SCHEME"
 _SERVER: Final = "HTTP_X_FORWARDED_SERVER"
 _PORT: Final = "HTTP_X_FORWARDED_PORT"
-_HEADERS: Final = (_FORWARDED, _FOR, _HOST, _PROTO, _SCHEME, _SERVER, _PORT)
+# Where one of these is, so is the proxy that writes it.
+_USUAL: Final = (_FOR, _HOST, _PROTO, _SCHEME, _SERVER)
+_HEADERS: Final = (_FORWARDED, *_USUAL, _PORT)
 _REPLACED: Final = (
     *("REMOTE_ADDR", "REMOTE_PORT", "REMOTE_HOST"),
     *("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme"),
@@ -34,7 +38,7 @@ def _original(key: str) -> str:
 
 # Where each value is kept; also the names under which a client could send its own.
 _ORIGINALS: Final = {key: _original(key) for key in (*_HEADERS, *_REPLACED)}
-_LOOKED_AT: Final = frozenset((*_HEADERS, *_ORIGINALS.values()))
+_LOOKED_AT: Final = frozenset((*_HEADERS, *_ORIGINALS.values(), *servers.KEYS))
 # In the environ of a request that has been set right.
 _DONE: Final = "c2cotel.client_info"
 # Every application has these two; they are not the proxy's port.
@@ -61,7 +65,9 @@ class Proxies:
 
     def __init__(self, client_info: ClientInfo) -> None:
         self._believes = Trust(client_info.trusted_proxies).believes
-        self._written = _written(client_info.proxy_headers)
+        self._named = frozenset(map(_key, client_info.proxy_headers))
+        self._any = _key("*") in self._named
+        self._written = tuple(key for key in _HEADERS if self._any or key in self._named)
         forced = {
             "REMOTE_ADDR": client_info.force_remote_addr,
             "HTTP_HOST": client_info.force_host,
@@ -69,7 +75,8 @@ class Proxies:
             "wsgi.url_scheme": client_info.force_proto,
         }
         self._forced = {key: value for key, value in forced.items() if value is not None}
-        self._complained: set[str] = set()
+        self._failed = Complaint(LOGGER, "Headers of proxies could not be read; they are ignored.")
+        self._new = Once()
         # Who asks once asks again, through the same proxies.
         self._remembered = functools.lru_cache(_REMEMBERED)(self._read)
 
@@ -85,7 +92,7 @@ class Proxies:
         try:
             values = self._values(environ)
         except Exception as error:  # noqa: BLE001 - whatever comes in a header, the request goes on
-            self._complain("Headers of proxies could not be read; they are ignored", error=error)
+            self._failed(error)
             values = dict(self._forced)
         for name in _ORIGINALS.values():
             environ.pop(name, None)
@@ -98,12 +105,20 @@ class Proxies:
     def _values(self, environ: Environ) -> dict[str, str | None]:
         """The new values of *environ*; None for what is not there any more."""
         peer = environ.get("REMOTE_ADDR") or ""
-        said = self._said(environ) if self._believes(peer) else _NOTHING
+        said = _NOTHING
+        if self._believes(peer):
+            said = self._said(environ)
+            if taken := servers.taken_away(environ, _HEADERS):
+                self._complain(servers.WAITRESS_TAKES, taken, peer or "a Unix socket")
+        scheme = said.scheme
+        if scheme is None and not self._any:
+            # What no proxy writes does not count because gunicorn believes it.
+            scheme = servers.scheme_of_connection(environ)
         values: dict[str, str | None] = {
             "HTTP_HOST": said.host,
             "SERVER_NAME": said.server,
             "SERVER_PORT": said.port,
-            "wsgi.url_scheme": said.scheme,
+            "wsgi.url_scheme": scheme,
         }
         values = {key: value for key, value in values.items() if value is not None}
         if said.client is not None:
@@ -130,6 +145,14 @@ class Proxies:
         if not (text := written.get(_FORWARDED)):
             return usual
         standard = self._forwarded(text)
+        if _FORWARDED not in self._named and any(map(written.get, _USUAL)):
+            if _differ(standard, usual):
+                self._complain(
+                    "Forwarded = %.100r says otherwise than X-Forwarded-*: it does not count, as a "
+                    "client may have written it. Name in C2C_PROXY_HEADERS what the proxies write",
+                    text,
+                )
+            return usual
         if standard.client and usual.client and standard.client.address != usual.client.address:
             self._complain(
                 "Forwarded names %s as the client and X-Forwarded-For %s: the latter is believed. "
@@ -175,13 +198,21 @@ class Proxies:
         server, port = at(_SERVER, headers.host), at(_PORT, headers.port)
         host = at(_HOST, headers.host)
         if host is not None and port is not None:
-            host = _with_port(host, port)
+            if _PORT in self._named:
+                host = _with_port(host, port)
+            elif _with_port(host, port) != host:
+                self._complain(
+                    "X-Forwarded-Port = %r does not count, as few proxies write it: a client may "
+                    "have. If yours do, name it in C2C_PROXY_HEADERS, for example "
+                    "*,x-forwarded-port",
+                    port,
+                )
         return _Said(
             client,
             host or server,
             at(_PROTO, headers.scheme) or at(_SCHEME, headers.scheme),
             None if server is None else _without_port(server),
-            port,
+            port if _PORT in self._named else None,
         )
 
     def _understood(
@@ -195,20 +226,25 @@ class Proxies:
             self._complain(f"{name} = %.100r is nothing that can be used: it is ignored", text)
         return value
 
-    def _complain(self, message: str, *values: str, error: BaseException | None = None) -> None:
+    def _complain(self, message: str, *values: str) -> None:
         """Say it once: clients may send it with every request."""
-        if message not in self._complained:
-            self._complained.add(message)
-            level = logging.ERROR if error else logging.WARNING
-            text = message % values
-            LOGGER.log(level, "%s. Further ones are not logged.", text, exc_info=error)
+        if self._new(message):
+            LOGGER.warning("%s. Further ones are not logged.", message % values)
 
 
-def _written(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys in the environ of the headers called *names*."""
-    if "*" in names:
-        return _HEADERS
-    return tuple("HTTP_" + name.upper().replace("-", "_") for name in names)
+def _key(name: str) -> str:
+    """The key in the environ of the header called *name*."""
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+def _differ(one: _Said, other: _Said) -> bool:
+    """Whether *one* says what *other* does not, of who asks and for what."""
+    if one.client and (other.client is None or one.client.address != other.client.address):
+        return True
+    return any(
+        told is not None and told != known
+        for told, known in ((one.host, other.host), (one.scheme, other.scheme))
+    )
 
 
 def _replace(environ: Environ, key: str, value: str | None) -> None:

@@ -10,7 +10,7 @@ SQLAlchemy's integrity and     400     the driver's first line, such as ``duplic
 data errors
 a write where the database     503     that it can only be read; whether for maintenance
 can only be read
-body or query cannot be read   400     what is wrong with it
+body or query cannot be read   400     what is wrong with it: no JSON, another charset, too deep
 botocore's ``ClientError``     its     its code; 500 if its status is no error's
 beaker's invalid signature     401     ``Invalid signature``
 the client has gone away       500     nobody reads it
@@ -26,10 +26,11 @@ of other sites: by the rules of the service if a cornice service has been asked,
 ``Access-Control-Allow-Origin: *``. OPTIONS on a route that exists is answered 200. Errors carry
 ``X-Request-ID``, and ``traceresponse`` with the trace id where there is a span.
 
-Each is logged once by ``c2cotel.errors.views``, with ``referrer``: 401 as DEBUG, 500 and a write
-that went to a replica as ERROR, a client that went away as INFO, others as WARNING; with the
-traceback, but not where the client is told what it has done wrong by an HTTP exception, nor of a
-write during maintenance.
+Each is logged once by ``c2cotel.errors.views``, with ``referrer`` if there is one: 401 as DEBUG,
+500 and a write that went to a replica as ERROR, a client that went away as INFO, others as WARNING;
+with the traceback, but not where the client is told what it has done wrong by an HTTP exception,
+nor of a write during maintenance. Message and traceback lose what those of a span lose: passwords,
+secret parameters, statements. What pyramid_retry tries again is INFO, without a traceback.
 
 An exception view of the application's own for a class of its exceptions, or for all, goes first.
 An ``HTTPException`` that is returned, not raised, is the application's answer and stays as it is,

@@ -25,6 +25,8 @@ _BAD_REQUEST: Final = HTTPStatus.BAD_REQUEST.value
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE.value
 _ERRORS: Final = range(400, 600)
 _CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Of one that Python does not know, and webob's of a form that is in another than UTF-8.
+_OF_A_CHARSET: Final = (LookupError, DeprecationWarning)
 # What SQLAlchemy adds: on show to whom may see it, so not redacted with the rest.
 _STATEMENT: Final = re.compile(r"\[(?:SQL|parameters): ")
 # Their subclasses are upstream's: http.client.RemoteDisconnected is a ConnectionResetError.
@@ -66,11 +68,20 @@ def judge(error: BaseException) -> Verdict:
     return Verdict(_SERVER_ERROR, UNEXPECTED, logging.ERROR)
 
 
-def unreadable(error: ValueError) -> Verdict:
+def may_be_unreadable(error: Exception) -> bool:
+    """Whether *error* is of a kind that what a client has sent can cause."""
+    return isinstance(error, ValueError | RecursionError) or type(error) in _OF_A_CHARSET
+
+
+def unreadable(error: Exception) -> Verdict:
     """What to make of *error*, which was raised while the request was read."""
     reason = getattr(error, "msg", None)  # of a JSONDecodeError
     if isinstance(error, UnicodeDecodeError):
         message = "The request is not encoded as UTF-8"
+    elif isinstance(error, RecursionError):
+        message = "The body is nested too deeply"
+    elif type(error) in _OF_A_CHARSET:
+        message = "The charset of the request cannot be read: send UTF-8"
     elif isinstance(reason, str):
         where = f"line {getattr(error, 'lineno', 0)} column {getattr(error, 'colno', 0)}"
         message = f"The body is not JSON: {reason}, {where}"
@@ -96,6 +107,11 @@ def one_line(error: BaseException) -> str:
     """*error* for the log, which has the traceback besides where that matters."""
     text = " ".join(redacted_text(said(error)[:_LONGEST_DETAILS]).split())
     return f"{type_name(error)}: {text}"[:_LONGEST]
+
+
+def trace(error: BaseException) -> str:
+    """The traceback of *error* for the log, as redacted as its message."""
+    return redacted_text("".join(traceback.format_exception(error))).rstrip("\n")
 
 
 def _shown(text: str) -> str:

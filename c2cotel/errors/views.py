@@ -1,6 +1,7 @@
 """The answer to an exception."""
 
 import logging
+import sys
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
@@ -96,7 +97,7 @@ def _verdict(error: Exception, request: Request) -> Verdict:
         status = error.status_int
         traced = status >= _FIRST_SERVER_ERROR
         return Verdict(status, _public(error, request), core.level_of(status), traced)
-    if isinstance(error, ValueError) and _was_reading(error, request):
+    if core.may_be_unreadable(error) and _was_reading(error, request):
         return core.unreadable(error)
     return core.judge(error)
 
@@ -111,16 +112,19 @@ def _public(error: Any, request: Request) -> str:
     return core.said(error)
 
 
-def _was_reading(error: ValueError, request: Request) -> bool:
+def _was_reading(error: Exception, request: Request) -> bool:
     """Whether webob has raised *error*, about what the client has sent."""
-    trace, reading = error.__traceback__, False
+    trace, reading, depth = error.__traceback__, False, 0
     while trace is not None:
+        depth += 1
         frame = trace.tb_frame
         # Compared with what is in the frame: an application may decode other requests.
         if frame.f_globals.get("__name__") == "webob.request":
             if frame.f_code.co_name in _SENDS:
                 return False
-            reading = reading or frame.f_locals.get("self") is request
+            # Far down, it is the application that has called itself too often.
+            shallow = depth < sys.getrecursionlimit() // 2
+            reading = reading or (shallow and frame.f_locals.get("self") is request)
         trace = trace.tb_next
     return reading
 
@@ -168,20 +172,42 @@ def _without_body(request: Request) -> Request:
 
 
 def _log(error: Exception, verdict: Verdict, request: Request) -> None:
-    if not LOGGER.isEnabledFor(verdict.level):
+    again = _is_tried_again(error, request)
+    level = min(verdict.level, logging.INFO) if again else verdict.level
+    if not LOGGER.isEnabledFor(level):
         return
     environ = request.environ
     referrer = environ.get("HTTP_REFERER")
-    LOGGER.log(
-        verdict.level,
-        "%s %s answered with %d: %s",
-        environ["REQUEST_METHOD"][:_LONGEST],
-        redacted_url(wsgi.url(environ))[:_LONGEST],
-        verdict.status,
-        core.one_line(error),
-        extra={"referrer": redacted_url(referrer)[:_LONGEST] if referrer else None},
-        exc_info=error if verdict.traced else None,
+    traced = verdict.traced and not again
+    path, line, function, _ = LOGGER.findCaller()
+    record = LOGGER.makeRecord(
+        LOGGER.name,
+        level,
+        path,
+        line,
+        "%s %s is tried again: %s" if again else "%s %s answered with %d: %s",
+        (
+            environ["REQUEST_METHOD"][:_LONGEST],
+            redacted_url(wsgi.url(environ))[:_LONGEST],
+            *(() if again else (verdict.status,)),
+            core.one_line(error),
+        ),
+        (type(error), error, error.__traceback__) if traced else None,
+        function,
+        {"referrer": redacted_url(referrer)[:_LONGEST]} if referrer else None,
     )
+    if traced:
+        # What formatters write for it: they know nothing of secrets.
+        record.exc_text = core.trace(error)
+    LOGGER.handle(record)
+
+
+def _is_tried_again(error: Exception, request: Request) -> bool:
+    """Whether pyramid_retry throws this answer away, and makes the request once more."""
+    if "retry.attempts" not in request.environ:
+        return False
+    retry = sys.modules.get("pyramid_retry")
+    return retry is not None and bool(retry.is_error_retryable(request, error))
 
 
 def _is_preflight(error: Any, request: Request) -> bool:

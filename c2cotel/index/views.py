@@ -71,7 +71,8 @@ def settings(request: Request) -> Response | list[dict[str, Any]]:
         "settings",
         rows=rows,
         searched=searched,
-        problems=[str(problem) for problem in loaded.problems],
+        # One of a part stops nothing here, and may be meant for the ini.
+        problems=[str(problem) for problem in loaded.problems if not problem.part],
         warnings=loaded.warnings,
     )
 

@@ -7,7 +7,7 @@ import logging.config
 import pprint
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from c2cotel.ini.keywords import as_kwargs, keywords
 from c2cotel.ini.reading import Ini
 from c2cotel.schema import MASK
 from c2cotel.settings import SettingsError, load, without_password
+from c2cotel.values import level as read_level
 
 LOGGER = logging.getLogger(__name__)
 
@@ -100,21 +101,27 @@ def configure_logging(filename: str | Path, more: Mapping[str, str] | None = Non
 
 
 def configure_logging_of_gunicorn(
-    filename: str, defaults: Mapping[str, Any]
+    filename: str, defaults: Mapping[str, Any], warn: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Set up logging as *filename* says, if it does so without ``args``, and return None.
 
     Else return what :func:`logging.config.fileConfig`, which knows ``args``, is to know:
-    *defaults*, and the environment as far as it does not get into its way.
+    *defaults*, and the environment as far as it does not get into its way. *warn* is told of each.
 
     Raises:
         SettingsError: as :func:`configure_logging`.
     """
     ini = Ini(filename)
     handlers = [section for section in ini.sections if section.startswith("handler_")]
-    if not any("args" in ini.keys(section) for section in handlers):
+    old = [section for section in handlers if "args" in ini.keys(section)]
+    if not old:
         configure_logging(filename)
         return None
+    for section in old:
+        warn(
+            f"{ini.where(section, 'args')}: c2c:// and gunicorn -c python:c2cotel.gunicorn refuse "
+            f"it. {_instead_of_args(ini, section)}."
+        )
     # fileConfig folds case, and takes for a key of each section what has the name of one.
     taken = {name.lower() for name in defaults} | _KEYS_OF_FILE_CONFIG
     names = get_config_defaults()
@@ -176,10 +183,8 @@ def _format(ini: Ini, section: str, key: str) -> str | None:
 
 def _handler(ini: Ini, name: str, formatters: Mapping[str, Any]) -> dict[str, Any]:
     section = f"handler_{name}"
-    if (args := ini.raw(section, "args")) is not None:
-        ini.fail(
-            section, "args", f"is not read. Write kwargs = {as_kwargs(args)}, with their names"
-        )
+    if ini.raw(section, "args") is not None:
+        ini.fail(section, "args", f"is not read. {_instead_of_args(ini, section)}")
     _warn_of_unknown(ini, section, "handler_")
     written = ini.get(section, "class")
     if not written:
@@ -191,6 +196,10 @@ def _handler(ini: Ini, name: str, formatters: Mapping[str, Any]) -> dict[str, An
         _one_of(ini, section, "formatter", formatter, formatters)
         made["formatter"] = formatter
     return {**made, **keywords(ini, section, _KNOWN["handler_"])}
+
+
+def _instead_of_args(ini: Ini, section: str) -> str:
+    return f"Write kwargs = {as_kwargs(ini.raw(section, 'args') or '')}, with their names"
 
 
 def _logger(ini: Ini, name: str, handlers: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,17 +228,10 @@ def _one_of(ini: Ini, section: str, key: str, name: str, known: Mapping[str, Any
 
 
 def _level(ini: Ini, section: str, text: str) -> str | int:
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return int(text)
-    if text.upper() not in logging.getLevelNamesMapping():
-        ini.fail(
-            section,
-            "level",
-            f"{_value(text)} is no level. Write one of CRITICAL, ERROR, WARNING, INFO, DEBUG and "
-            "NOTSET",
-        )
-    return text.upper()
+    try:
+        return read_level(text)
+    except ValueError as error:
+        ini.fail(section, "level", f"{_value(text.strip())} is {error}")
 
 
 def _boolean(ini: Ini, section: str, key: str, text: str) -> bool:

@@ -76,6 +76,10 @@ class Ini:
         """The keys that are written in *section*, those of ``[DEFAULT]`` left out."""
         return self._written.options(section)
 
+    def sections_with(self, key: str) -> list[str]:
+        """The sections that *key* is written in."""
+        return [it for it in self.sections if key in self.keys(it)]
+
     def unreferenced_keys(self) -> set[str]:
         """The keys of all sections, without those that some value refers to as ``%(KEY)s``."""
         sections = [section for section in self._written.sections() if section != "DEFAULT"]

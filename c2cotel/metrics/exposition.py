@@ -29,6 +29,7 @@ from prometheus_client.utils import floatToGoString as _untyped_go_string  # noq
 
 from c2cotel.metrics.instruments import Description, Scope
 from c2cotel.metrics.merge import Family, Row
+from c2cotel_instrumentation.once import Once
 
 LOGGER = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Exposition:
         self._prefix = prefix
         self._target = _target_info(target or {})
         self._lines: weakref.WeakKeyDictionary[Family, _Lines] = weakref.WeakKeyDictionary()
-        self._said: set[str] = set()
+        self._new = Once()
 
     def write(
         self,
@@ -171,8 +172,7 @@ class Exposition:
         )
 
     def _warn(self, about: str, message: str, *values: object) -> None:
-        if about not in self._said:
-            self._said.add(about)
+        if self._new(about):
             LOGGER.warning(message, *values)
 
     def _name(self, description: Description) -> str:

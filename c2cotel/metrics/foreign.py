@@ -6,8 +6,8 @@
 - further sources, such as the other processes (:mod:`c2cotel.otel.collectors`).
 
 Each collector is asked by itself: one that raises costs its own families only, one that hangs
-costs the scrape it hangs in, and those after it wait for it for two seconds in all. Either
-is said once.
+costs the scrape it hangs in, and those after it wait for it for two seconds in all. What cannot be
+read in the directory is left out. Each is said once.
 """
 
 import copy
@@ -16,10 +16,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from c2cotel.metrics.serialized import Collector
+from c2cotel_instrumentation.once import Once
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -52,7 +54,7 @@ class Foreign:
     def __init__(self) -> None:
         self._added: list[_Added] = []
         self._sources: list[_Part] = []
-        self._said: set[tuple[str, str]] = set()
+        self._new = Once()
         self.forget()
 
     def forget(self) -> None:
@@ -90,12 +92,41 @@ class Foreign:
         return {name: family.metric for name, family in families.items()}
 
     def _parts(self) -> Iterator[_Part]:
-        merged = _multiprocess()
-        if merged is not None:
-            yield merged
+        if in_files():
+            path = os.environ[VARIABLE]
+            yield _Part(f"{VARIABLE} = {path}", partial(self._merged, Path(path)), path)
         for registry in self.registries:
             yield from map(_part, collectors_of(registry))
         yield from tuple(self._sources)
+
+    def _merged(self, folder: Path) -> "Iterable[Metric]":
+        """All that prometheus_client has written in *folder*."""
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        if not folder.is_dir():
+            raise NotADirectoryError(
+                f"{folder} is no directory; make it before the application starts"
+            )
+        files = [str(path) for path in folder.glob("*.db")]
+        merge: Callable[[list[str]], Iterable[Metric]] = MultiProcessCollector.merge
+        try:
+            return merge(files)
+        except Exception:  # noqa: BLE001 - which of them it is, is found out
+            return merge([file for file in files if self._can_be_read(file, merge)])
+
+    def _can_be_read(self, file: str, merge: "Callable[[list[str]], Iterable[Metric]]") -> bool:
+        try:
+            if not Path(file).stat().st_size:  # a process has just begun it
+                return False
+            merge([file])
+        except FileNotFoundError:  # of a process that has ended meanwhile
+            return False
+        except Exception as error:  # noqa: BLE001 - what is in it may be anything
+            self._say(
+                file, "cannot be read, and is left out; remove it if no process writes it", error
+            )
+            return False
+        return True
 
     def _collected(self, part: _Part, deadline: float) -> "list[Metric]":
         found: list[Metric] = []
@@ -125,9 +156,7 @@ class Foreign:
         known.take(metric)
 
     def _say(self, name: str, what: str, error: Exception | None = None) -> None:
-        key = name, what if error is None else f"{what} {type(error)}"
-        if key not in self._said:
-            self._said.add(key)
+        if self._new((name, what, type(error))):
             LOGGER.warning(
                 "%s %s (said once). The other metrics are exposed.", name, what, exc_info=error
             )
@@ -182,24 +211,6 @@ def _part(collector: Collector) -> _Part:
     return _Part(name, collector.collect, id(collector))
 
 
-def _multiprocess() -> _Part | None:
-    """All that prometheus_client has written in its directory, if there is one."""
-    if not in_files():
-        return None
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.multiprocess import MultiProcessCollector
-
-    path = os.environ[VARIABLE]
-    if not Path(path).is_dir():
-        return _Part(f"{VARIABLE} = {path}", lambda: _refuse(path), path)
-    collector = MultiProcessCollector(CollectorRegistry(), path)  # type: ignore[no-untyped-call]  # theirs
-    return _Part(f"{VARIABLE} = {path}", collector.collect, path)
-
-
 def in_files() -> bool:
     """Whether prometheus_client counts in files that all processes share."""
     return bool(os.environ.get(VARIABLE))
-
-
-def _refuse(path: str) -> "Iterable[Metric]":
-    raise NotADirectoryError(f"{path} is no directory; make it before the application starts")

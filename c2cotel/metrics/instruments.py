@@ -24,6 +24,7 @@ from opentelemetry.util.types import Attributes
 
 from c2cotel.metrics.slab import OVERFLOWED, SCRATCH, SCRATCH_DOUBLES, encode_key
 from c2cotel.metrics.store import SeriesKey, Store, encode_series, series_key
+from c2cotel_instrumentation.once import Once
 
 LOGGER = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class _Instrument:
         self._marker = store.marker
         self._encoded = description.encode()
         self._fill = math.nan if description.may_be_absent else 0.0
-        self._said: set[str] = set()
+        self._new = Once()
         self.forget()
         store.register(self)
 
@@ -215,8 +216,7 @@ class _Instrument:
         )
 
     def _say(self, message: str, *values: object) -> None:
-        if message not in self._said:
-            self._said.add(message)
+        if self._new(message):
             LOGGER.warning(f"{message} (said once).", self.description.name, *values)  # noqa: G004 - parts
 
 

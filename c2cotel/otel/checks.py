@@ -25,6 +25,11 @@ State = Literal["ok", "warn", "FAIL"]
 _OURS = "c2cotel"
 # Seconds to set up telemetry in a process of its own, on a slow machine.
 _PLAN_TIMEOUT = 60
+# Where a wrong value stops the start; elsewhere it may be right.
+_OF_PARTS: Mapping[str, str] = {
+    "logging": "counts only where no ini configures logging",
+    "gunicorn": "counts only with gunicorn -c python:c2cotel.gunicorn",
+}
 _STATES: Mapping[str, State] = {"on": "ok", "off": "ok", "failed": "FAIL"}
 
 
@@ -41,7 +46,10 @@ def check_settings(loaded: Loaded) -> Iterator[Check]:
     """Values that cannot be used, and names that nobody reads."""
     for problem in loaded.problems:
         found = f"{problem.key} = {problem.value}: {problem.text}"
-        yield Check("settings", "FAIL", found, problem.remedy)
+        if problem.part:
+            yield Check("settings", "warn", f"{found} ({_OF_PARTS[problem.part]})", problem.remedy)
+        else:
+            yield Check("settings", "FAIL", found, problem.remedy)
     for warning in loaded.warnings:
         yield Check("settings", "warn", warning)
     if not loaded.problems and not loaded.warnings:

@@ -18,8 +18,7 @@ has something to tell. Who does not answer in two seconds is left out of that sc
 import logging
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +35,7 @@ from c2cotel.metrics.serialized import (
     serialize_collected_data,
 )
 from c2cotel.otel.distro import C2cDistro
+from c2cotel_instrumentation.once import Once
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -60,7 +60,7 @@ class Processes:
     def __init__(self, directory: RunDirectory | None, collected: Foreign) -> None:
         self._directory = directory
         self._collected = collected
-        self._said: set[object] = set()
+        self._new = Once()
 
     def collect(self) -> "Iterator[Metric]":
         """The families that each process tells, with its ``pid`` in their labels."""
@@ -89,9 +89,8 @@ class Processes:
             )
             return ()
 
-    def _say(self, about: object, text: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
+    def _say(self, about: Hashable, text: str) -> None:
+        if self._new(about):
             LOGGER.warning("%s", text)
 
 
@@ -147,7 +146,7 @@ def _attempt(what: object, collect: Callable[[], Any]) -> list[SerializedMetric]
         told = collect()
         deserialize(told, 0)
     except Exception:
-        if _failed().add(what):
+        if _failed()(what if isinstance(what, str) else id(what)):
             LOGGER.exception(
                 "%s cannot be collected in process %d (said once). The other metrics are exposed.",
                 _name(what),
@@ -163,25 +162,9 @@ def _name(what: object) -> str:
     return f"Collector {type(what).__module__}.{type(what).__qualname__}"
 
 
-class _Failed:
-    """Of what it has been said."""
-
-    def __init__(self) -> None:
-        self._known: set[object] = set()
-        self._lock = threading.Lock()
-
-    def add(self, what: object) -> bool:
-        """Whether it is new in this process."""
-        key = os.getpid(), what if isinstance(what, str) else id(what)
-        with self._lock:
-            new = key not in self._known
-            self._known.add(key)
-            return new
-
-
 @cache
-def _failed() -> _Failed:
-    return _Failed()
+def _failed() -> Once:
+    return Once()
 
 
 def listen(directory: RunDirectory | None, meter_provider: MeterProvider | None = None) -> None:

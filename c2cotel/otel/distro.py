@@ -37,7 +37,7 @@ from c2cotel.metrics.directory import VARIABLE
 from c2cotel.otel.complaint import complain
 from c2cotel.otel.disabled import DisabledMeterProvider
 from c2cotel.otel.exit import Exit
-from c2cotel.otel.served_ini import configure_logging, load_paste
+from c2cotel.otel.served_ini import configure_logging, has_logging, load_paste
 from c2cotel.otel.telemetry import Part, Telemetry
 from c2cotel.settings import Settings, load
 from c2cotel_instrumentation.redis import RedisInstrumentor
@@ -299,6 +299,7 @@ def _options(name: str, settings: Settings) -> dict[str, Any]:
         return {
             "inherited": (VARIABLE,),
             "load_paste": load_paste,
+            "has_logging": has_logging,
             "configure_logging": configure_logging,
         }
     if name == "sqlalchemy":

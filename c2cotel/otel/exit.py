@@ -164,11 +164,11 @@ class Exit:
         self._report()
 
     def _report(self) -> None:
-        counts = [(pipeline.undelivered(), pipeline.what) for pipeline in self.pipelines]
-        dropped = " and ".join(f"{count} {what}" for count, what in counts if count)
+        counts = [(count, each) for each in self.pipelines if (count := each.undelivered())]
+        dropped = " and ".join(f"{count} {pipeline.what}" for count, pipeline in counts)
         if not dropped:
             return
-        exporters = [pipeline.exporter for pipeline in self.pipelines]
+        exporters = [pipeline.exporter for _, pipeline in counts]
         reasons = [e.refused for e in exporters] + [e.delivery.why for e in exporters]
         late = f"the collector did not take them within {self.share:.1f} s."
         reason = next(filter(None, reasons), late)

@@ -18,6 +18,7 @@ LOGGER = logging.getLogger(__name__)
 FEATURES = (
     "c2cotel.sentry",
     "c2cotel.pyramid.proxies",
+    "c2cotel.pyramid.transactions",
     "c2cotel.pyramid.renderers",
     "c2cotel.pyramid.pages",
     "c2cotel.auth",
@@ -26,6 +27,7 @@ FEATURES = (
     "c2cotel.versions",
     "c2cotel.logging_level",
     "c2cotel.db_maintenance",
+    "c2cotel.sql_profiler",
     "c2cotel.health_check",
     "c2cotel.errors",
     "c2cotel.services",

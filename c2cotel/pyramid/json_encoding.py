@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from c2cotel.pyramid.json_types import field_names, is_mapped, known
+from c2cotel.pyramid.json_types import columns, field_names, is_mapped, is_row, known
 
 Default = Callable[[Any], Any]
 
@@ -38,7 +38,8 @@ _RIGHT: Final = 0
 _HOLDS: Final = 1  # right, but look into them
 _ASKS: Final = 2
 _NUMBER: Final = 4  # right, unless it is not finite
-_WRONG: Final = 8  # in its own way, where the user wants another one
+_ROW: Final = 8 | _ASKS  # SQLAlchemy's
+_WRONG: Final = 16  # in its own way, where the user wants another one
 
 
 _WAYS: Final = {
@@ -66,12 +67,13 @@ class FastEncoder:
         self._adapted = adapted
         self._indent = indent
         self._sort_keys = sort_keys
-        self._ways: dict[type, int] = {}
+        self.forget()
         self._encoder = self._new_encoder(None)
 
     def forget(self) -> None:
         """What :meth:`adapted` says has changed."""
-        self._ways = {}
+        self._ways: dict[type, int] = {}
+        self._right = set(_PLAIN)
 
     def dumps(self, value: Any, default: Default = known) -> str:
         """The text; *default* is asked what to write for what JSON does not have.
@@ -119,13 +121,21 @@ class FastEncoder:
 
     def _asking(self, default: Default) -> msgspec.json.Encoder:
         def hook(unknown: Any) -> Any:
+            # First: of these there are thousands.
+            if self._ways.get(type(unknown)) == _ROW:
+                answer = columns(unknown)
+                return (
+                    answer if self._right.issuperset(map(type, answer.values())) else look(answer)
+                )
             if unknown is None or isinstance(unknown, bool):  # as keys only
                 return _key(unknown)
             if isinstance(unknown, str | int | float):
                 return _exact(unknown)
             if isinstance(unknown, list | tuple | dict):
                 raise _no_key(unknown)
-            answer = default(unknown)
+            return look(default(unknown))
+
+        def look(answer: Any) -> Any:
             unusual = self._ways_in(answer) & (_WRONG | _NUMBER)
             return self._converted(answer, default) if unusual else answer
 
@@ -163,8 +173,10 @@ class FastEncoder:
 
     def _way(self, kind: type) -> int:
         if len(self._ways) > _MOST_KINDS:  # classes made for one request
-            self._ways = {}
+            self.forget()
         way = self._ways[kind] = self._native_way(kind)
+        if way == _RIGHT:
+            self._right.add(kind)
         return way
 
     def _native_way(self, kind: type) -> int:
@@ -178,6 +190,8 @@ class FastEncoder:
         asked = hasattr(kind, "__json__") or self._adapted(kind)
         if issubclass(kind, msgspec.Struct) or field_names(kind) is not None:
             return _WRONG if asked or is_mapped(kind) else _HOLDS
+        if is_row(kind) and not asked:
+            return _ROW
         way = _WAYS.get(kind, _ASKS)
         return _WRONG if asked and way != _ASKS else way
 

@@ -39,6 +39,8 @@ def known(value: Any, _request: object = None) -> Any:
         ValueError: two columns of a row have one name.
     """
     kind = type(value)
+    if is_row(kind):
+        return columns(value)
     if is_mapped(kind):
         raise _unknown(kind)
     for base, convert in _CONVERSIONS:
@@ -48,8 +50,7 @@ def known(value: Any, _request: object = None) -> Any:
         # A field may have no value yet.
         return {name: getattr(value, name) for name in fields if hasattr(value, name)}
     if isinstance(value, Collection):
-        columns = _columns(value)
-        return list(value) if columns is None else _mapping(columns)
+        return list(value)
     raise _unknown(kind)
 
 
@@ -61,10 +62,23 @@ def _unknown(kind: type) -> TypeError:
     )
 
 
-def _columns(value: Any) -> Mapping[Any, Any] | None:
-    # By its name: not everybody has SQLAlchemy loaded.
-    row = type(value).__module__ == "sqlalchemy.engine.row"
-    return getattr(value, "_mapping", None) if row else None
+def is_row(kind: type) -> bool:
+    """Whether it is SQLAlchemy's class of rows, or of row mappings."""
+    # By their names: not everybody has SQLAlchemy loaded.
+    return kind.__module__ == "sqlalchemy.engine.row" and kind.__name__ in ("Row", "RowMapping")
+
+
+def columns(row: Any) -> dict[Any, Any]:
+    """What is in a row, or a row mapping, by the names of the columns.
+
+    Raises:
+        ValueError: two of them have one name.
+    """
+    if isinstance(row, Mapping):
+        return _mapping(row)
+    # Faster than by way of a row mapping; it leaves out what has no name.
+    items = dict(zip(row._fields, row, strict=False))
+    return items if len(items) == len(row) else _mapping(row._mapping)  # noqa: SLF001 - is public
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[Any, Any]:

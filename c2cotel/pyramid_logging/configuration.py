@@ -18,7 +18,7 @@ def dict_config(settings: "Settings", packages: Iterable[str] = ()) -> dict[str,
     ``logconfig_dict``; existing loggers stay.
     """
     chosen = settings.logging
-    levels: dict[str, str] = {
+    levels: dict[str, str | int] = {
         "c2cotel": chosen.c2c_level,
         "c2cotel_instrumentation": chosen.c2c_level,
         "sqlalchemy.engine": chosen.sql_level,

@@ -63,6 +63,8 @@ class JsonFormatter(_JsonFormatter):
         log_data["logger_name"] = record.name
         log_data["msg"] = str(record.msg) if isinstance(record.msg, dict) else record.message
         traces = [message_dict.pop(name, None) for name in ("exc_info", "stack_info")]
+        # As logging's own formatters: what the record brings along, without secrets maybe, counts.
+        traces[0] = record.exc_text or traces[0]
         if any(traces):
             log_data["full_message"] = "\n".join(str(trace) for trace in traces if trace)
             log_data["full_msg"] = "true"
@@ -138,7 +140,7 @@ class ConsoleFormatter(logging.Formatter):
         shown_id = f" [{_line(str(request_id))}]" if request_id else ""
         text = _lines(record.message)
         for trace in (
-            self.formatException(record.exc_info) if record.exc_info else record.exc_text,
+            record.exc_text or (record.exc_info and self.formatException(record.exc_info)),
             self.formatStack(record.stack_info) if record.stack_info else None,
         ):
             if trace:
@@ -169,7 +171,7 @@ def _salvaged(
     except Exception:  # noqa: BLE001 - the arguments do not fit, or one of them fails
         salvaged.msg = _text(record.msg)
         salvaged.__dict__["unformatted_args"] = _text(record.args)
-    if record.exc_info:
+    if record.exc_info and not record.exc_text:
         try:
             salvaged.exc_text = str(formatter.formatException(record.exc_info))
         except Exception:  # noqa: BLE001 - such as an exception whose parts fail

@@ -10,8 +10,9 @@ what makes an event            log records from ``SENTRY_LEVEL`` on (default ERR
 what is on it                  trace and span id of OpenTelemetry, the tag ``request_id``, the
                                route, request, breadcrumbs of log records, SQL and Redis, and the
                                tags of ``SENTRY_TAG_X``
-what is not                    secrets, see :mod:`c2cotel.sentry.scrubbing`; cookies, addresses and
-                               users unless ``SENTRY_CLIENT_SEND_DEFAULT_PII``
+what is not                    secrets, see :mod:`c2cotel.sentry.scrubbing`; the arguments of log
+                               records but within their text; cookies, addresses and users unless
+                               ``SENTRY_CLIENT_SEND_DEFAULT_PII``
 ``SENTRY_TRACES_SAMPLE_RATE``  this share of the traces is sent as transactions: OpenTelemetry's
                                spans, Sentry's own are off
 ``SENTRY_EXCLUDES``            loggers that make no events, separated by colons or commas

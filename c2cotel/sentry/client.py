@@ -117,7 +117,9 @@ class _Started:
         sentry_sdk.get_client().integrations.pop("atexit", None)
 
     def _options(self) -> dict[str, Any]:
-        from c2cotel.sentry.events import Outgoing
+        from sentry_sdk.consts import DEFAULT_OPTIONS
+
+        from c2cotel.sentry.events import Outgoing, breadcrumb
         from c2cotel.sentry.transport import LoggedTransport
 
         assert self._settings.url is not None  # noqa: S101 - start() has looked
@@ -126,6 +128,8 @@ class _Started:
         for name in ("traces_sample_rate", "enable_tracing", "release"):
             chosen.pop(name, None)
         outgoing = Outgoing(self._tags, self._scrubber, self)
+        # An older SDK sends no logs.
+        logs = {"before_send_log": outgoing.log} if "before_send_log" in DEFAULT_OPTIONS else {}
         return {
             "ignore_errors": ["SystemExit"],
             "trace_propagation_targets": [".*"] if propagate else [],
@@ -138,6 +142,8 @@ class _Started:
             "instrumenter": "otel",
             "before_send": outgoing,
             "before_send_transaction": outgoing,
+            "before_breadcrumb": breadcrumb,
+            **logs,
             "transport": LoggedTransport,
             **integrations(self._settings, chosen),
         }

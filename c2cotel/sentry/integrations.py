@@ -12,6 +12,7 @@ from typing import Any, Final
 import wrapt
 
 from c2cotel.settings import Sentry, SentryIntegration
+from c2cotel.values import level_number
 
 LOGGER = logging.getLogger(__name__)
 
@@ -80,8 +81,7 @@ def _logging(settings: Sentry) -> Any:
                 ignore_logger(name.strip())
     if not settings.integration.logging:
         return LoggingIntegration(level=None, event_level=None)
-    level: int = getattr(logging, settings.level)
-    return LoggingIntegration(level=logging.DEBUG, event_level=level)
+    return LoggingIntegration(level=logging.DEBUG, event_level=level_number(settings.level))
 
 
 def _kind(name: str) -> Any:

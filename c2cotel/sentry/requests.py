@@ -1,9 +1,10 @@
 """The request on Sentry's events, and the exceptions that answer it with a 5xx.
 
 Each request has a scope of its own: breadcrumbs, tags and users of one are on no event of another.
-An exception is sent once: if it leaves the application, or if an exception view answers it with a
-5xx and nobody has logged it as an error. HTTP exceptions are answers, and so is a client that has
-gone away. With pyramid_retry it is the last try that counts.
+An exception is sent once: if it is logged as an error (as :mod:`c2cotel.errors` does with what it
+answers with 500), if it leaves the application, or if an exception view answers it with a 5xx. From
+here, neither HTTP exceptions are sent, which are answers, nor that a client has gone away. With
+pyramid_retry only the last try counts.
 """
 
 import logging
@@ -276,7 +277,8 @@ def _data(request: Any) -> Any:
         return None
     if not 0 < (request.content_length or 0) <= _LONGEST_BODY:
         return None
-    with suppress(ValueError):
+    # Whatever has been sent: no JSON, too deep, in a charset that nobody knows.
+    with suppress(Exception):
         if "json" in request.content_type:
             return request.json_body
         if "form" in request.content_type:

@@ -4,6 +4,7 @@
 by name      fields whose name says so: headers of credentials, cookies, ``secret``, ``password``…
 by shape     parameters and passwords of URLs, statements in errors, ``password=…`` in a text
 by value     every secret of the settings, wherever it stands
+by sentence  what a log record fills in after such a word, see :mod:`c2cotel.sentry.messages`
 ===========  ======================================================================================
 """
 
@@ -24,7 +25,8 @@ _NAMED: Final = re.compile(_HIDDEN_NAME, re.IGNORECASE | re.VERBOSE)
 # Names are taken whole and looked at then, or one like "secretsecret…" would take for ever.
 _NAME: Final = re.compile(r"""(?<![\w.-])([\w.-]++)(['"]?\s?[=:]\s?|\s++(?!-))""")
 _VALUE: Final = re.compile(
-    r"""'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+"|[^\s,;&)}\]'"]++""", re.VERBOSE
+    r"""\[Filtered\]|(?:(?:basic|bearer)\s++)?+(?:'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+"|[^\s,;&)}\]'"]++)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 # Lines of source code and names of files: no values of this run are in there.
 _SOURCE: Final = frozenset({"abs_path", "context_line", "filename", "post_context", "pre_context"})
@@ -32,6 +34,11 @@ _QUERIES: Final = frozenset({"query_string", "http.query", "url.query", "http.fr
 # Shorter ones would be found in words that are none of their business.
 _SHORTEST: Final = 6
 _DEEPEST: Final = 40
+
+
+def names_secret(text: str) -> bool:
+    """Whether a word in *text* is the name of a secret."""
+    return _NAMED.search(text) is not None
 
 
 class Scrubber:
@@ -51,7 +58,7 @@ class Scrubber:
                 return self._without_values(redacted_query(value))
             if name in _SOURCE:
                 return self._within_source(value)
-            if _NAMED.search(name) and value and not isinstance(value, bool):
+            if names_secret(name) and value and not isinstance(value, bool):
                 return FILTERED
         return self._any(value, depth + 1)
 
@@ -86,7 +93,7 @@ class Scrubber:
     def text(self, text: str) -> str:
         """*text* without what looks like a secret, or is one."""
         text = redacted_text(text)
-        if _NAMED.search(text):
+        if names_secret(text):
             text = _without_assigned(text)
         return self._without_values(text)
 
@@ -108,7 +115,7 @@ def _without_assigned(text: str) -> str:
         if found.start() < done or (separator.isspace() and not name.startswith("-")):
             continue
         value = _VALUE.match(text, found.end())
-        if value is not None and _NAMED.search(name):
+        if value is not None and names_secret(name):
             parts += [text[done : found.end()], FILTERED]
             done = value.end()
     return "".join([*parts, text[done:]])
@@ -116,7 +123,7 @@ def _without_assigned(text: str) -> str:
 
 def _is_flag(item: Any) -> bool:
     """Whether *item* is an argument such as ``--password``, whose value is the next one."""
-    return isinstance(item, str) and item.startswith("-") and bool(_NAMED.search(item))
+    return isinstance(item, str) and item.startswith("-") and names_secret(item)
 
 
 def _is_header(item: Any) -> bool:

@@ -164,7 +164,7 @@ class SQLAlchemyHandler(logging.Handler):
         if self._within is not None and not self._within.search(message):
             return None
         trace = record.exc_text
-        if record.exc_info and record.exc_info[1] is not None:
+        if not trace and record.exc_info and record.exc_info[1] is not None:
             trace = "".join(traceback.format_exception(record.exc_info[1]))
         return {
             "logger": _storable(record.name),

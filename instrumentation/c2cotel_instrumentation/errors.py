@@ -1,6 +1,5 @@
 """What an exception says in telemetry, and what is said when an instrumentor fails itself."""
 
-import os
 import traceback
 from logging import Logger
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Span, StatusCode
 
+from c2cotel_instrumentation.once import Once
 from c2cotel_instrumentation.redaction import redacted_text
 
 _LONGEST_DESCRIPTION: Final = 2048
@@ -72,9 +72,8 @@ class Complaint:
     def __init__(self, logger: Logger, text: str) -> None:
         self._logger = logger
         self._text = text
-        self._made_in = 0
+        self._new = Once()
 
     def __call__(self, error: Exception) -> None:
-        if self._made_in != os.getpid():
-            self._made_in = os.getpid()
+        if self._new(self._text):
             self._logger.error(self._text, exc_info=error)

@@ -24,9 +24,10 @@ The record of an access line has attributes besides its text, for whatever write
 ``user_agent``  only if it has said one
 ==============  =========================================================================
 
-Two options say how gunicorn reads the ini file of ``--paste``: *load_paste* makes the application
-of it, instead of PasteDeploy alone; *configure_logging* its logging, instead of
-:func:`logging.config.fileConfig`, or says which names that one is to know.
+Three options say how gunicorn reads the ini file of ``--paste``: *load_paste* makes the application
+of it, instead of PasteDeploy alone; *has_logging* tells whether it configures logging;
+*configure_logging* does so, instead of :func:`logging.config.fileConfig`, or says which names that
+one is to know.
 
 So whatever puts ids on log records (:mod:`c2cotel_instrumentation.logging`) has the right ones, in
 any gunicorn log format and with any ``logger_class`` that calls gunicorn's own.
@@ -68,6 +69,7 @@ from c2cotel_instrumentation.redaction import (
 from c2cotel_instrumentation.wrapping import Wrappings
 
 LoadPaste: TypeAlias = Callable[[str, str | None, Mapping[str, str] | None], Any]
+HasLogging: TypeAlias = Callable[[str], bool]
 ConfigureLogging: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, Any] | None]
 
 
@@ -78,6 +80,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
 
     * ``inherited``: variables that a successor started by USR2 gets as they are then;
     * ``load_paste(uri, name, names)``: the application of an ini file;
+    * ``has_logging(file)``: whether an ini file configures logging;
     * ``configure_logging(file, names)``: sets up the logging of an ini file and returns None, or
       returns the names that gunicorn's own way is to know.
     """
@@ -85,6 +88,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     _active = False
     _inherited: tuple[str, ...] = ()
     _load_paste: LoadPaste | None = None
+    _has_logging: HasLogging | None = None
     _configure_logging: ConfigureLogging | None = None
     # OpenTelemetry keeps one instance of each instrumentor.
     _wrappings = Wrappings()
@@ -98,12 +102,14 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         *,
         inherited: Collection[str] = (),
         load_paste: LoadPaste | None = None,
+        has_logging: HasLogging | None = None,
         configure_logging: ConfigureLogging | None = None,
         **_: Any,
     ) -> None:
         self._active = True
         self._inherited = tuple(inherited)
         self._load_paste = load_paste
+        self._has_logging = has_logging
         self._configure_logging = configure_logging
         logging.getLogger(_ACCESS).addFilter(_add_fields)
         # The application may run under another server: gunicorn is not imported for it.
@@ -113,7 +119,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
 
     def _uninstrument(self, **_: Any) -> None:
         self._active = False
-        self._load_paste = self._configure_logging = None
+        self._load_paste = self._has_logging = self._configure_logging = None
         logging.getLogger(_ACCESS).removeFilter(_add_fields)
         self._wrappings.undo()
 
@@ -132,6 +138,14 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     def _wrap_paste(self, module: ModuleType) -> None:
         if self._active:
             self._wrappings.wrap(module, "get_wsgi_app", self._loading)
+            self._wrappings.wrap(module, "has_logging_config", self._looking)
+
+    def _looking(self, has_logging_config: Callable[[str], bool]) -> Callable[[str], bool]:
+        @functools.wraps(has_logging_config)
+        def wrapper(config_file: str) -> bool:
+            return (self._has_logging or has_logging_config)(config_file)
+
+        return wrapper
 
     def _loading(self, get_wsgi_app: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(get_wsgi_app)

@@ -65,6 +65,7 @@ from opentelemetry.metrics import (
 from opentelemetry.semconv.schemas import Schemas
 
 from c2cotel_instrumentation import proc
+from c2cotel_instrumentation.once import Once
 
 # Seconds between two readings of the memory map, and that a process lives before the first one.
 _MAP_EVERY: Final = 30.0
@@ -137,7 +138,7 @@ class _Observer:
     def __init__(self, provider: MeterProvider) -> None:
         self.provider = provider
         self.silent = False
-        self._said: set[str] = set()
+        self._new = Once()
         self._begin(proc.started(), _Spent.now(), [{} for _ in gc.get_stats()])
         after_fork = weakref.WeakMethod(self._after_fork)
         os.register_at_fork(after_in_child=lambda: (method := after_fork()) and method())
@@ -155,7 +156,6 @@ class _Observer:
         self._mapped = -_MAP_EVERY
 
     def _after_fork(self) -> None:
-        self._said.clear()
         self._begin(time.monotonic(), _Spent.now(), gc.get_stats())
 
     def _make(self, meter: Meter) -> None:
@@ -206,8 +206,7 @@ class _Observer:
         return observe
 
     def _say(self, what: str, why: str) -> None:
-        if what not in self._said:
-            self._said.add(what)
+        if self._new(what):
             _logger.info(
                 "Process %d cannot read %s: %s. Its metrics go without.", self._process, what, why
             )

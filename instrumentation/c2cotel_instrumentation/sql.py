@@ -15,6 +15,14 @@ from typing import Final, NamedTuple
 LONGEST: Final = 8192
 """Characters of a statement that are looked at and get on a span; only such texts are cached."""
 
+HELD: Final = "_c2cotel_held"
+"""Where a list may lie in the ``__dict__`` of an ExecutionContext: the span of the statement is
+then not ended, but put there with the time when it should have been, in nanoseconds since 1970."""
+
+RUNNING: Final = "_c2cotel_running"
+"""Where a tuple lies in the ``__dict__`` of an ExecutionContext while its statement is measured;
+the last part of it is the span of the statement, or None."""
+
 _LONGEST_NAME: Final = 63
 _CACHED: Final = 512
 _BACKSLASHES: Final = frozenset(("mysql", "mariadb"))
@@ -113,6 +121,11 @@ def without_values(statement: str, system: str) -> str:
     if len(statement) <= LONGEST:
         return _cached_without_values(statement, mysql)
     return _without_values(statement[:LONGEST], mysql)
+
+
+def uncached_without_values(text: str, system: str) -> str:
+    """The same for what is no statement that comes again, such as a part of a plan."""
+    return _without_values(text[:LONGEST], system in _BACKSLASHES)
 
 
 def _without_values(statement: str, mysql: bool) -> str:  # noqa: FBT001 - lru_cache is faster so

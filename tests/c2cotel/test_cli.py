@@ -122,6 +122,14 @@ def test_settings_says_what_is_wrong_on_stderr_and_ends_with_1(monkeypatch, caps
     ]
 
 
+def test_settings_warns_of_what_an_ini_may_mean(monkeypatch, capsys):
+    monkeypatch.setenv("LOG_TYPE", "cee")
+    assert main(["settings"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: LOG_TYPE = 'cee': not one of those known. Write one of console, json.\n"
+    )
+
+
 def test_settings_writes_nothing_that_a_terminal_would_obey(monkeypatch, capsys):
     monkeypatch.setenv("C2C_RUN_DIR", "/tmp/\x1b[31m\nx\udcff")  # noqa: S108 - nothing is written
     for form in ([], ["--json"]):

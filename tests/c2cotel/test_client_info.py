@@ -1,7 +1,8 @@
 """Who asks, by what is in the headers: from whom it is believed, and what of it."""
 
 import ipaddress
-import logging
+import socket
+import ssl
 import string
 import time
 import wsgiref.util
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from paste.deploy import loadapp
 
 from c2cotel.client_info import Filter, Proxies, filter_factory, headers
+from c2cotel.client_info.servers import scheme_of_connection
 from c2cotel.schema import SettingsError
 from c2cotel.settings import ClientInfo, load
 
@@ -52,6 +54,7 @@ def test_without_proxies_nothing_changes():
 
 def test_everything_that_a_proxy_says_is_taken_and_what_was_there_is_kept():
     found = prepared(
+        more={"c2c.proxy_headers": "*,x-forwarded-port"},
         x_forwarded_for=CLIENT,
         x_forwarded_host="example.com",
         x_forwarded_proto="https",
@@ -247,16 +250,9 @@ def test_quotes_that_a_client_leaves_open_do_not_swallow_what_the_proxy_adds(inv
         ({"x_forwarded_host": "example.com:8443"}, "example.com:8443"),
         ({"x_forwarded_host": "[2001:db8::1]:8443"}, "[2001:db8::1]:8443"),
         ({"x_forwarded_host": " evil.example, example.com "}, "example.com"),
-        ({"x_forwarded_host": "example.com", "x_forwarded_port": "8443"}, "example.com:8443"),
-        ({"x_forwarded_host": "[2001:db8::1]", "x_forwarded_port": "81"}, "[2001:db8::1]:81"),
-        ({"x_forwarded_host": "example.com:81", "x_forwarded_port": "82"}, "example.com:81"),
-        # Often the port behind which somebody ends TLS, not the one that the client sees.
-        ({"x_forwarded_host": "example.com", "x_forwarded_port": "80"}, "example.com"),
-        ({"x_forwarded_host": "example.com", "x_forwarded_port": "443"}, "example.com"),
-        ({"x_forwarded_port": "8443"}, "localhost:8080"),
         ({"x_forwarded_server": "front.example"}, "front.example"),
         ({"x_forwarded_server": "front.example", "x_forwarded_host": "a"}, "a"),
-        ({"x_forwarded_server": "in.side", "forwarded": f"for={CLIENT};host=a"}, "a"),
+        ({"x_forwarded_server": "in.side", "forwarded": f"for={CLIENT};host=a"}, "in.side"),
         ({"forwarded": "host=127.0.0.1:18553"}, "127.0.0.1:18553"),
         ({"forwarded": 'for=10.0.0.1;host="a:1",host=b'}, "b"),
         ({"forwarded": "host=a;for=1.1.1.1, host=b;for=10.0.0.1, for=10.0.0.2"}, "a"),
@@ -287,7 +283,7 @@ def test_the_host_is_the_one_that_the_client_has_asked_for(headers, host):
         ({"x_forwarded_scheme": "https", "x_forwarded_proto": "http"}, "http"),
         ({"x_forwarded_scheme": "https", "x_forwarded_proto": "?"}, "https"),
         ({"forwarded": "proto=https"}, "https"),
-        ({"forwarded": "proto=https", "x_forwarded_proto": "http"}, "https"),
+        ({"forwarded": "proto=https", "x_forwarded_proto": "http"}, "http"),
         ({"forwarded": f"for={CLIENT}", "x_forwarded_proto": "https"}, "https"),
         ({"forwarded": "for=1.1.1.1;proto=https, for=10.0.0.1;proto=http"}, "https"),
         # Each proxy has added a word, or only one has.
@@ -311,8 +307,54 @@ def test_the_interface_of_the_proxy_is_the_servers_name():
     assert (found["SERVER_NAME"], found["SERVER_PORT"]) == ("127.0.0.1", "8080")
     found = prepared(x_forwarded_server="front.example:81")
     assert (found["SERVER_NAME"], found["SERVER_PORT"]) == ("front.example", "8080")
-    found = prepared(x_forwarded_port="0")
-    assert found["SERVER_PORT"] == "8080"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("example.com", "8443", ("example.com:8443", "8443")),
+        ("[2001:db8::1]", "81", ("[2001:db8::1]:81", "81")),
+        ("example.com:81", "82", ("example.com:81", "82")),
+        # Often the port behind which somebody ends TLS, not the one that the client sees.
+        ("example.com", "80", ("example.com", "80")),
+        ("example.com", "443", ("example.com", "443")),
+        ("", "8443", ("localhost:8080", "8443")),
+        ("example.com", "0", ("example.com", "8080")),
+        ("example.com", "66000", ("example.com", "8080")),
+        ("example.com", "٣", ("example.com", "8080")),
+        ("example.com", "81@evil", ("example.com", "8080")),
+    ],
+)
+def test_a_port_that_is_said_apart_counts_where_the_setting_names_it(host, port, expected):
+    said = {"x_forwarded_host": host, "x_forwarded_port": port}
+    for named in ("*, X-Forwarded-Port", "x-forwarded-host,x-forwarded-port"):
+        found = prepared(more={"c2c.proxy_headers": named}, **said)
+        assert (found["HTTP_HOST"], found["SERVER_PORT"]) == expected
+    # Few proxies write it: it may be the client's.
+    for named in ("*", "x-forwarded-host"):
+        found = prepared(more={"c2c.proxy_headers": named}, **said)
+        assert (found["HTTP_HOST"], found["SERVER_PORT"]) == (host or "localhost:8080", "8080")
+
+
+def test_a_port_that_does_not_count_is_said_once_where_it_would_change_something(caplog):
+    proxies = Proxies(ClientInfo())
+    for more in (
+        {"HTTP_X_FORWARDED_PORT": "443"},
+        {"HTTP_X_FORWARDED_HOST": "a.example", "HTTP_X_FORWARDED_PORT": "443"},
+        {"HTTP_X_FORWARDED_HOST": "a.example:81", "HTTP_X_FORWARDED_PORT": "82"},
+    ):
+        proxies.prepare(environ(**more))
+    assert not caplog.messages
+    for port in ("8443", "8444"):
+        more = {"HTTP_X_FORWARDED_HOST": "a.example", "HTTP_X_FORWARDED_PORT": port}
+        proxies.prepare(environ(**more))
+    assert caplog.messages == [
+        (
+            "X-Forwarded-Port = '8443' does not count, as few proxies write it: a client may have. "
+            "If yours do, name it in C2C_PROXY_HEADERS, for example *,x-forwarded-port. "
+            "Further ones are not logged."
+        )
+    ]
 
 
 def test_the_clients_port_and_name_go_with_its_address():
@@ -328,9 +370,85 @@ def test_the_clients_port_and_name_go_with_its_address():
     assert found["REMOTE_PORT"] == "40000"
 
 
-def test_of_two_different_clients_the_one_that_every_proxy_names_is_believed_and_it_is_said(caplog):
-    caplog.set_level(logging.WARNING)
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        "host=evil.example;proto=https",
+        f"for={CLIENT};host=evil.example;proto=https;by=192.0.2.66:66",
+        f"for={OTHER};host=evil.example;proto=https;by=192.0.2.66:66",
+        'for=unknown;host=evil.example;proto=https, for="',
+    ],
+)
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"x_forwarded_for": CLIENT},
+        {"x_forwarded_host": "localhost:8080"},
+        {"x_forwarded_proto": "http"},
+        {"x_forwarded_scheme": "http"},
+        {"x_forwarded_server": "127.0.0.1"},
+        {
+            "x_forwarded_for": CLIENT,
+            "x_forwarded_host": "localhost:8080",
+            "x_forwarded_proto": "http",
+        },
+    ],
+)
+def test_forwarded_does_not_count_beside_what_nearly_every_proxy_writes(forwarded, written):
+    """The proxy hands on what it does not write: that one is the client's."""
+    with_it, without = prepared(forwarded=forwarded, **written), prepared(**written)
+    assert with_it.pop("HTTP_ORIGINAL_FORWARDED") == forwarded
+    assert with_it == without
+
+
+def test_forwarded_counts_when_it_comes_alone():
+    found = prepared(forwarded=f"for={CLIENT};host=a.example;proto=https", x_forwarded_port="1")
+    assert found["REMOTE_ADDR"] == CLIENT
+    assert (found["HTTP_HOST"], found["wsgi.url_scheme"]) == ("a.example", "https")
+    assert found["SERVER_PORT"] == "8080"
+
+
+def test_that_forwarded_does_not_count_is_said_once_if_it_says_otherwise(caplog):
     proxies = Proxies(ClientInfo())
+    usual = {"HTTP_X_FORWARDED_FOR": f"{OTHER}, {CLIENT}", "HTTP_X_FORWARDED_PROTO": "https"}
+    proxies.prepare(environ(HTTP_FORWARDED=f"for={CLIENT};proto=https;by=_front", **usual))
+    assert not caplog.messages
+    for host in ("a.example", "b.example"):
+        proxies.prepare(environ(HTTP_FORWARDED=f"for={CLIENT};host={host}", **usual))
+    assert caplog.messages == [
+        (
+            f"Forwarded = 'for={CLIENT};host=a.example' says otherwise than X-Forwarded-*: it does "
+            "not count, as a client may have written it. Name in C2C_PROXY_HEADERS what the "
+            "proxies write. Further ones are not logged."
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "*,forwarded",
+        "Forwarded, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto",
+    ],
+)
+def test_two_headers_that_the_proxies_write_complete_each_other(named):
+    more = {"c2c.proxy_headers": named}
+    found = prepared(
+        more=more,
+        forwarded=f"for={CLIENT};host=a.example",
+        x_forwarded_for=f"{OTHER}, {CLIENT}",
+        x_forwarded_host="b.example",
+        x_forwarded_proto="https",
+    )
+    assert found["REMOTE_ADDR"] == CLIENT
+    assert found["HTTP_HOST"] == "a.example"
+    assert found["wsgi.url_scheme"] == "https"
+    assert client(more=more, forwarded="for=_hidden", x_forwarded_for=CLIENT) == CLIENT
+    assert client(more=more, forwarded=f"for={CLIENT}", x_forwarded_for="unknown") == CLIENT
+
+
+def test_of_two_clients_that_the_proxies_name_the_usual_one_is_believed_and_it_is_said(caplog):
+    proxies = Proxies(ClientInfo(proxy_headers=("forwarded", "x-forwarded-for")))
     for _ in range(3):
         made = environ(
             HTTP_FORWARDED=f"for={OTHER};host=evil.example;proto=https",
@@ -347,20 +465,6 @@ def test_of_two_different_clients_the_one_that_every_proxy_names_is_believed_and
             "Further ones are not logged."
         )
     ]
-
-
-def test_two_headers_that_agree_complete_each_other():
-    found = prepared(
-        forwarded=f"for={CLIENT};host=a.example",
-        x_forwarded_for=f"{OTHER}, {CLIENT}",
-        x_forwarded_host="b.example",
-        x_forwarded_proto="https",
-    )
-    assert found["REMOTE_ADDR"] == CLIENT
-    assert found["HTTP_HOST"] == "a.example"
-    assert found["wsgi.url_scheme"] == "https"
-    assert client(forwarded="for=_hidden;proto=https", x_forwarded_for=CLIENT) == CLIENT
-    assert client(forwarded=f"for={CLIENT}", x_forwarded_for="unknown") == CLIENT
 
 
 def test_headers_that_no_proxy_writes_never_count():
@@ -442,6 +546,28 @@ def test_an_error_of_ours_hurts_no_request_and_leaves_no_header(caplog, monkeypa
     assert caplog.records[0].exc_info
 
 
+def test_the_scheme_of_a_connection_with_tls_stays_whatever_the_headers_say():
+    # Without TLS: acceptance/tests/proxies/test_servers.py.
+    said = {"wsgi.url_scheme": "https", "HTTP_X_FORWARDED_PROTO": "https"}
+    context = ssl.create_default_context()
+    with socket.socket() as plain:
+        assert scheme_of_connection({**said, "gunicorn.socket": plain}) == "http"
+        with context.wrap_socket(plain, server_hostname="a", do_handshake_on_connect=False) as tls:
+            assert scheme_of_connection({**said, "gunicorn.socket": tls}) is None
+    # A server that decides otherwise, or that believes no header.
+    assert scheme_of_connection(said) is None
+    assert scheme_of_connection({"wsgi.url_scheme": "https", "gunicorn.socket": plain}) is None
+
+
+@pytest.mark.parametrize("unknown", [None, print, [].append, Proxies(ClientInfo()).prepare])
+def test_another_waitress_than_we_know_hurts_no_request(unknown, caplog):
+    # With the real one: acceptance/tests/proxies/test_servers.py.
+    made = environ(**{"waitress.client_disconnected": unknown})
+    Proxies(ClientInfo()).prepare(made)
+    assert made["REMOTE_ADDR"] == "127.0.0.1"
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -470,17 +596,95 @@ WORDS = st.sampled_from(
         *('"', ",", ";", " ", "\\", "[", "]", ":"),
     ]
 )
+_KINDS = ("for", "host", "proto", "scheme", "server", "port")
+# What a client would try who has read this.
+LIKELY = {
+    "forwarded": (
+        "host=evil.example;proto=https",
+        f"for={CLIENT};host=evil.example:66;proto=https;by=192.0.2.66:66",
+        f"for={OTHER};host=evil.example:66;proto=http",
+    ),
+    "x_forwarded_for": (OTHER, f"{OTHER}, 10.0.0.1", f"{CLIENT}:66"),
+    "x_forwarded_host": ("evil.example", "evil.example:66"),
+    "x_forwarded_proto": ("http", "https"),
+    "x_forwarded_scheme": ("http", "https"),
+    "x_forwarded_server": ("evil.example", "evil.example:66"),
+    "x_forwarded_port": ("66", "443"),
+}
 HOSTILE = st.text(CHARACTERS, max_size=60) | st.lists(WORDS, max_size=14).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
-@given(invented=HOSTILE, added=st.sampled_from([f"for={CLIENT}", f'for="{CLIENT}:99";proto=https']))
-def test_whatever_a_client_sends_it_is_seen_where_it_is(invented, added):
-    """Through a proxy that appends, as proxies do."""
-    assert client(forwarded=f"{invented}, {added}") == CLIENT
-    assert client(x_forwarded_for=f"{invented},{CLIENT}") == CLIENT
-    both = {"forwarded": invented, "x_forwarded_for": f"{invented}, {CLIENT}"}
-    assert client(**both) == CLIENT
+KINDS = ("forwarded", *(f"x_forwarded_{kind}" for kind in _KINDS))
+# What each proxy makes of a header of the client's, by the header; the others it hands on.
+SET_UPS = {
+    "one that appends the address, and sets host and scheme": (
+        "*",
+        {
+            "x_forwarded_for": "{}, " + CLIENT,
+            "x_forwarded_host": "example.com:8443",
+            "x_forwarded_proto": "https",
+        },
+        (CLIENT, "example.com:8443", "https"),
+    ),
+    "one that appends all, as Apache does": (
+        "x-forwarded-for,x-forwarded-host,x-forwarded-server",
+        {
+            "x_forwarded_for": "{}, " + CLIENT,
+            "x_forwarded_host": "{}, example.com:8443",
+            "x_forwarded_server": "{}, front.example",
+        },
+        (CLIENT, "example.com:8443", "http"),
+    ),
+    "one that says the port apart": (
+        "x-forwarded-for,x-forwarded-host,x-forwarded-port",
+        {
+            "x_forwarded_for": "{}," + CLIENT,
+            "x_forwarded_host": "example.com",
+            "x_forwarded_port": "8443",
+        },
+        (CLIENT, "example.com:8443", "http"),
+    ),
+    "one that says only the address": (
+        "x-forwarded-for",
+        {"x_forwarded_for": "{}," + CLIENT},
+        (CLIENT, "localhost:8080", "http"),
+    ),
+    "one that says only the scheme": (
+        "x-forwarded-proto",
+        {"x_forwarded_proto": "https"},
+        ("127.0.0.1", "localhost:8080", "https"),
+    ),
+    "one that writes the standard alone": (
+        "forwarded",
+        {"forwarded": "{}, for=" + CLIENT + ';host="example.com:8443";proto=https'},
+        (CLIENT, "example.com:8443", "https"),
+    ),
+    "one that writes both": (
+        "forwarded,x-forwarded-for,x-forwarded-proto",
+        {
+            "x_forwarded_for": "{}," + CLIENT,
+            "x_forwarded_proto": "https",
+            "forwarded": f"for={CLIENT};host=example.com:8443;proto=https",
+        },
+        (CLIENT, "example.com:8443", "https"),
+    ),
+}
+
+
+@pytest.mark.parametrize("set_up", SET_UPS)
+@settings(max_examples=150, deadline=None)
+@given(
+    invented=st.fixed_dictionaries(
+        {}, optional={name: HOSTILE | st.sampled_from(LIKELY[name]) for name in KINDS}
+    )
+)
+def test_whatever_a_client_sends_it_is_seen_where_it_is_and_for_what_it_asks(set_up, invented):
+    named, writes, expected = SET_UPS[set_up]
+    sent = {name: text.replace("{}", invented.get(name, "")) for name, text in writes.items()}
+    found = prepared(more={"c2c.proxy_headers": named}, **invented | sent)
+    assert (found["REMOTE_ADDR"], found["HTTP_HOST"], found["wsgi.url_scheme"]) == expected
+    port = writes.get("x_forwarded_port", "8080")
+    assert found["SERVER_PORT"] == port
 
 
 @settings(max_examples=400, deadline=None)
@@ -489,9 +693,7 @@ def test_whatever_a_client_sends_it_is_seen_where_it_is(invented, added):
     peer=st.sampled_from(["127.0.0.1", "", OTHER]),
 )
 def test_whatever_stands_in_the_headers_what_comes_out_is_well_formed(texts, peer):
-    kinds = ("for", "host", "proto", "scheme", "server", "port")
-    names = ("forwarded", *(f"x_forwarded_{kind}" for kind in kinds))
-    found = prepared(peer=peer, **dict(zip(names, texts, strict=True)))
+    found = prepared(peer=peer, **dict(zip(KINDS, texts, strict=True)))
     if found["REMOTE_ADDR"]:
         assert str(ipaddress.ip_address(found["REMOTE_ADDR"])) == found["REMOTE_ADDR"]
     if peer == OTHER:
@@ -501,7 +703,7 @@ def test_whatever_stands_in_the_headers_what_comes_out_is_well_formed(texts, pee
     assert set(found["HTTP_HOST"] + found["SERVER_NAME"]) <= set(
         string.ascii_letters + string.digits + "._-:[]"
     )
-    assert not {f"HTTP_{name.upper()}" for name in names} & found.keys()
+    assert not {f"HTTP_{name.upper()}" for name in KINDS} & found.keys()
 
 
 class TestFilter:

@@ -119,6 +119,21 @@ def closed_port():
         yield reserved.getsockname()[1]
 
 
+def test_what_an_ini_may_mean_is_no_failure():
+    _, lines, _ = doctor(LOG_TYPE="cee", GUNICORN_LOG_LEVEL="loud")
+    said = [line.partition("  →")[0] for line in lines["settings"]]
+    assert said == [
+        (
+            "warn: LOG_TYPE = 'cee': not one of those known "
+            "(counts only where no ini configures logging)"
+        ),
+        (
+            "warn: GUNICORN_LOG_LEVEL = 'loud': no level. There are CRITICAL, ERROR, WARNING, "
+            "INFO, DEBUG, NOTSET and numbers (counts only with gunicorn -c python:c2cotel.gunicorn)"
+        ),
+    ]
+
+
 def test_a_propagator_that_keeps_all_telemetry_from_loading_is_found():
     status, lines, _ = doctor(OTEL_PROPAGATORS="tracecontext,b9")
     assert status == 1

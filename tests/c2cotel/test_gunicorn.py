@@ -28,6 +28,8 @@ def hello(request):
     return Response("ok")
 
 def main(global_config=None, **settings):
+    if "included" in settings:
+        Configurator(settings=settings).include("c2cotel.pyramid")
     if "told" in settings:
         logging.getLogger("app").info("settings: %s", settings["told"])
     config = Configurator(settings=settings)
@@ -305,6 +307,110 @@ def test_gunicorn_alone_under_opentelemetry_reads_the_ini_likewise(seed, written
     assert "abc seed: hello" in server.out
 
 
+WAYS = {
+    "ours": (("--paste", "seed.ini"), {}),
+    "ours, preloaded": (("--paste", "seed.ini", "--preload"), {}),
+    "instrument": (("--paste", "seed.ini"), {"with_ours": False, "instrument": True}),
+    "the predecessor's": (
+        ("-c", "seed.conf.py"),
+        {"with_ours": False, "C2COTEL_CONFIG": "seed.ini"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("args", "how"), WAYS.values(), ids=WAYS)
+def test_the_ini_may_have_other_handlers_and_levels_than_the_settings(seed, args, how):
+    text = SEED.replace("told = ", "included = 1\ntold = ").replace(
+        "keys = console, json", "keys = cee"
+    )
+    text = text.replace("[handler_json]", "[handler_cee]")
+    (seed / "seed.ini").write_text(text)
+    environ = {"TOLD": "1", "LOG_TYPE": "cee", "LOG_LEVEL": "15", "OTHER_LOG_LEVEL": "warn"}
+    with gunicorn(seed, *args, **how, **environ) as server:
+        assert server.get("/hello").text == "ok"
+    assert "settings: 1" in [line["msg"] for line in as_json(server)]
+
+
+@pytest.mark.parametrize("variable", ["LOG_TYPE", "LOG_LEVEL", "GUNICORN_LOG_LEVEL"])
+def test_without_loggers_a_wrong_setting_of_logging_stops_the_start(run, variable):
+    done = run("-b", "127.0.0.1:0", **{variable: "loud"})
+    assert done.returncode == 1
+    assert f"{variable} = 'loud': no" in done.stderr
+
+
+def test_a_level_may_be_one_that_gunicorn_has_no_word_for(run):
+    for level, word in (
+        ("15", "debug"),
+        ("warn", "warning"),
+        ("45", "error"),
+        ("FATAL", "critical"),
+    ):
+        assert printed(run("--print-config", GUNICORN_LOG_LEVEL=level).stdout)["loglevel"] == word
+
+
+def test_the_level_of_gunicorn_is_that_of_the_ini_unless_the_command_line_says_another(seed):
+    section = "[logger_gunicorn]\nqualname = gunicorn.error\nlevel = WARNING\nhandlers =\n"
+    text = SEED.replace("keys = root, app", "keys = root, app, gunicorn") + section
+    (seed / "seed.ini").write_text(text)
+    port = str(free_port())
+    args = ("--paste", "seed.ini", "-b", f"127.0.0.1:{port}")
+    for more, listening in (((), False), (("--log-level", "debug"), True)):
+        with gunicorn(seed, *args, *more, url=f"http://127.0.0.1:{port}", TOLD="1") as server:
+            assert server.get("/hello").text == "ok"
+        assert any("Listening at" in line for line in server.out) == listening
+
+
+def test_under_opentelemetry_alone_what_ours_refuses_is_warned_of(seed):
+    text = SEED.replace("kwargs = {'stream': 'ext://sys.stdout'}", "args = (sys.stdout,)")
+    args, how = WAYS["instrument"]
+    (seed / "seed.ini").write_text(text)
+    with gunicorn(seed, *args, **how, TOLD="1") as server:
+        assert server.get("/hello").text == "ok"
+    remedy = "c2c:// and gunicorn -c python:c2cotel.gunicorn refuse it. Write kwargs = "
+    for name in ("console", "json"):
+        where = f"c2cotel: {seed / 'seed.ini'} [handler_{name}] args: "
+        assert server.err.count(f"{where}{remedy}{{'stream': sys.stdout}}, with their names.") == 1
+    (seed / "seed.ini").write_text(text.replace("[loggers]", "[lggers]"))
+    with gunicorn(seed, *args, **how, TOLD="1") as server:
+        assert server.get("/hello").text == "ok"
+    said = f"c2cotel: {seed / 'seed.ini'} [handlers]: is not looked at without [loggers]. Write it."
+    assert server.err.count(said) == 1
+
+
+@pytest.mark.parametrize("way", ["ours", "ours, preloaded", "instrument"])
+def test_a_wrong_setting_of_the_application_is_a_sentence(seed, way):
+    wrong = "c2c.enable_exception_handling = maybe"
+    (seed / "seed.ini").write_text(SEED.replace("told = ", f"included = 1\n{wrong}\ntold = "))
+    args, how = WAYS[way]
+    done = subprocess.run(
+        command("-b", "127.0.0.1:0", *args, **how),
+        cwd=seed,
+        env=environment(seed, TOLD="1", GUNICORN_CMD_ARGS="--workers=1", LOG_TYPE="console"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    said = f"{seed / 'seed.ini'} [app:main] {wrong.replace('maybe', repr('maybe'))}: neither true "
+    assert (done.stderr + done.stdout).count(said) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_file_that_is_not_utf_8_is_named(seed):
+    (seed / "seed.ini").write_bytes(SEED.encode() + b"# \xff\n")
+    args, how = WAYS["instrument"]
+    done = subprocess.run(
+        command(*args, **how),
+        cwd=seed,
+        env=environment(seed),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(f"Error: {seed / 'seed.ini'}: not UTF-8, from byte ")
+
+
 def test_without_loggers_in_the_ini_the_levels_are_those_of_the_settings(seed):
     (seed / "seed.ini").write_text("[app:main]\npaste.app_factory = app:main\ntold = 1\n")
     environ = {"LOG_TYPE": "json", "OTHER_LOG_LEVEL": "error", "GUNICORN_LOG_LEVEL": "error"}
@@ -336,7 +442,7 @@ def test_hup_reads_the_ini_again(seed):
 BAD_INIS = {
     "a level": (
         ("level = %(LOG_LEVEL)s", "level = loud"),
-        "Error: {} [logger_app] level: 'loud' is no level. Write one of ",
+        "Error: {} [logger_app] level: 'loud' is no level. There are ",
     ),
     "args": (
         ("kwargs = {'stream': 'ext://sys.stdout'}", "args = (sys.stdout,)"),

@@ -111,3 +111,49 @@ print(Request.blank("/pre/c2c/size").get_response(app).text, config.route_prefix
 
 def test_a_view_of_the_applications_is_beside_ours_wherever_the_include_was(included):
     assert included(application=PREFIXED) == (0, '{"size":1} None\n', [])
+
+
+# Sessions for each thread, known to zope.sqlalchemy: nobody has told them of a transaction.
+OWN_SESSIONS = """
+import sqlalchemy as sa, zope.sqlalchemy
+from pyramid.config import Configurator
+from sqlalchemy.orm import DeclarativeBase, mapped_column, scoped_session, sessionmaker
+from webob import Request
+
+class Base(DeclarativeBase):
+    pass
+
+class Word(Base):
+    __tablename__ = "word"
+    text = mapped_column(sa.String, primary_key=True)
+
+engine = sa.create_engine("sqlite:///words.db")
+Base.metadata.create_all(engine)
+sessions = scoped_session(sessionmaker(engine))
+zope.sqlalchemy.register(sessions)
+
+def add(request):
+    sessions.add(Word(text=request.params["text"]))
+    return "added"
+
+config = Configurator(settings=SETTINGS)
+config.include("c2cotel.pyramid")
+config.add_route("r", "/r")
+config.add_view(add, route_name="r", renderer="json")
+app = config.make_wsgi_app()
+for text in "a", "b", "a":
+    response = Request.blank("/r?text=" + text).get_response(app)
+    print(response.status, response.content_type)
+with engine.connect() as connection:
+    print(connection.scalar(sa.text("SELECT count(*) FROM word")))
+engine.dispose()
+"""
+
+
+def test_what_an_application_writes_in_sessions_of_its_own_is_committed(
+    included, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    status, output, _ = included({"c2c.enable_exception_handling": "1"}, OWN_SESSIONS)
+    good, bad = "200 OK application/json", "400 Bad Request application/json"
+    assert (status, output.splitlines()) == (0, [good, good, bad, "2"])

@@ -147,6 +147,18 @@ def test_keys_of_default_are_not_options_of_each_section(write):
     assert "level" not in made["handlers"]["console"]
 
 
+def test_handlers_with_args_are_left_to_gunicorn_with_a_word_about_each(write):
+    path = write(handler_console="class = StreamHandler\nargs = (sys.stdout,)")
+    said = []
+    names = ini.configure_logging_of_gunicorn(path, {"here": "/x"}, said.append)
+    assert names["LOG_TYPE"] == "console"
+    (line,) = said
+    assert line == (
+        f"{path} [handler_console] args: c2c:// and gunicorn -c python:c2cotel.gunicorn refuse it. "
+        "Write kwargs = {'stream': sys.stdout}, with their names."
+    )
+
+
 def test_what_the_environment_calls_level_is_no_level(write, monkeypatch):
     for name in ("level", "args", "class", "keys", "qualname", "LEVEL"):
         monkeypatch.setenv(name, "banana")
@@ -182,7 +194,7 @@ WRONG = {
         {"logger_root": "level = BANANA\nhandlers = console"},
         (
             "[logger_root] level: 'BANANA' is no level. "
-            "Write one of CRITICAL, ERROR, WARNING, INFO, DEBUG and NOTSET."
+            "There are CRITICAL, ERROR, WARNING, INFO, DEBUG, NOTSET and numbers."
         ),
     ),
     "a handler's level": (

@@ -261,5 +261,67 @@ def test_a_wrong_level_stops_the_script(folder):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith(
         "production.ini [logger_mine] level: 'loud' is no level. "
-        "Write one of CRITICAL, ERROR, WARNING, INFO, DEBUG and NOTSET."
+        "There are CRITICAL, ERROR, WARNING, INFO, DEBUG, NOTSET and numbers."
+    )
+
+
+def test_what_the_ini_has_a_handler_or_a_level_for_is_not_wrong(folder):
+    with (folder / "production.ini").open("a") as file:
+        file.write(LOGGING.replace("handlers = json", "handlers = %(LOG_TYPE)s", 1))
+    text = (folder / "production.ini").read_text()
+    (folder / "production.ini").write_text(
+        text.replace("keys = json", "keys = cee").replace("[handler_json]", "[handler_cee]")
+    )
+    environ = {"LOG_TYPE": "cee", "LOG_LEVEL": "15", "OTHER_LOG_LEVEL": "warn"}
+    assert logged(folder, **environ) == ["mine INFO", "mine WARNING", "other WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"LOG_TYPE": "cee"}, "LOG_TYPE = 'cee': not one of those known. Write one of console, "),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL = 'loud': no level. There are CRITICAL, ERROR, "),
+    ],
+)
+def test_without_loggers_wrong_settings_of_logging_stop_the_script(folder, environ, said):
+    done = python("-c", LOGS, "c2c://production.ini", cwd=folder, **environ)
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+
+
+WRONG_SETTING = """
+from pyramid.config import Configurator
+from c2cotel.pyramid.settings import settings_of
+
+def main(global_config, **settings):
+    settings_of(Configurator(settings=settings))
+"""
+
+
+WRONG_INI = """
+[app:main]
+paste.app_factory = wrongly_set:main
+c2c.enable_exception_handling = maybe
+[pipeline:piped]
+pipeline = third
+[app:third]
+paste.app_factory = wrongly_set:main
+c2c.enable_exception_handling = maybe
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("main", "[app:main]"), ("third", "[app:third]"), ("piped", "[app:main] or [app:third]")],
+)
+def test_a_wrong_setting_says_in_which_file_and_section_it_is(folder, monkeypatch, name, where):
+    (folder / "wrongly_set.py").write_text(WRONG_SETTING)
+    monkeypatch.syspath_prepend(folder)
+    path = folder / "wrong.ini"
+    path.write_text(WRONG_INI)
+    loader = plaster.get_loader(f"c2c://{path}", protocols=["wsgi"])
+    with pytest.raises(SettingsError) as error:
+        loader.get_wsgi_app(name)
+    assert str(error.value).startswith(
+        f"{path} {where} c2c.enable_exception_handling = 'maybe': neither true nor false. "
     )

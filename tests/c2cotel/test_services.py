@@ -6,6 +6,7 @@ import types
 
 import pytest
 from cornice import Service
+from cornice.resource import add_resource
 from cornice.service import clear_services
 from pyramid.config import Configurator
 from pyramid.httpexceptions import HTTPNotFound
@@ -245,6 +246,40 @@ def test_a_scan_finds_the_service_in_the_module_that_creates_it(tmp_path, monkey
     config.include("c2cotel.services")
     config.scan("scanned_services")
     assert ask(config.make_wsgi_app()).json == {"hello": True}
+
+
+def test_a_resource_can_be_added_and_includes_cornice_as_a_service_does():
+    class Words:
+        def __init__(self, request, context=None):
+            self.request = request
+
+        def get(self):
+            return {"word": self.request.matchdict["id"]}
+
+    add_resource(Words, path="/words/{id}", depth=2)
+    config = Configurator()
+    config.include("c2cotel.services")
+    config.add_cornice_resource(Words)
+    app = config.make_wsgi_app()
+    assert ask(app, path="/words/7").json == {"word": "7"}
+    assert hasattr(app.registry, "cornice_services")
+
+
+def test_a_scan_finds_a_resource(tmp_path, monkeypatch):
+    (tmp_path / "scanned_resources.py").write_text(
+        "from cornice.resource import resource\n"
+        "@resource(path='/words/{id}')\n"
+        "class Words:\n"
+        "    def __init__(self, request, context=None):\n"
+        "        self.request = request\n"
+        "    def get(self):\n"
+        "        return {'word': self.request.matchdict['id']}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = Configurator()
+    config.include("c2cotel.services")
+    config.scan("scanned_resources")
+    assert ask(config.make_wsgi_app(), path="/words/7").json == {"word": "7"}
 
 
 def test_services_of_cornice_itself_work_and_so_does_including_it_oneself():

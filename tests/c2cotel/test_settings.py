@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import pickle
 import re
 import subprocess
@@ -210,6 +211,26 @@ def test_one_of_a_few_words_may_be_written_in_any_case(text, level):
     assert load({"LOG_LEVEL": text}).settings.logging.level == level
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("LOG_LEVEL", "OTHER_LOG_LEVEL", "SQL_LOG_LEVEL", "C2COTEL_LOG_LEVEL"),
+        *("GUNICORN_LOG_LEVEL", "SENTRY_LEVEL"),
+    ],
+)
+def test_a_level_is_any_that_logging_knows(variable, monkeypatch):
+    monkeypatch.setitem(logging._nameToLevel, "Trace", 5)
+    (name,) = (row.name for row in rows(load({})) if variable in row.environment)
+    for text, level in (("warn", "WARN"), ("15", 15), ("TRACE", "Trace"), (" fatal ", "FATAL")):
+        loaded = load({variable: text})
+        assert loaded.problems == ()
+        assert next(row.value for row in rows(loaded) if row.name == name) == level
+    assert the_problem(load({variable: "loud"})).startswith(
+        f"{variable} = 'loud': no level. "
+        "There are CRITICAL, ERROR, WARNING, INFO, DEBUG, NOTSET and numbers. Write for example "
+    )
+
+
 def test_another_word_is_answered_with_those_that_do():
     assert the_problem(load({"LOG_TYPE": "xml"})) == (
         "LOG_TYPE = 'xml': not one of those known. Write one of console, json."
@@ -289,15 +310,18 @@ def test_texts_that_cannot_work_are_refused(variable, text, sentence):
     assert the_problem(load({variable: text})) == f"{variable} = {text!r}: {sentence}"
 
 
-def test_all_problems_of_the_application_stop_its_start_at_once():
-    loaded = load({"C2C_PROMETHEUS_PORT": "x", "C2C_REQUEST_ID_RESPONSE": "x", "LOG_LEVEL": "LOUD"})
-    assert [problem.telemetry for problem in loaded.problems] == [False, True, False]
+@pytest.mark.parametrize(
+    ("parts", "stopping"),
+    [((), []), (("logging",), ["LOG_TYPE"]), (("gunicorn",), ["GUNICORN_LOG_LEVEL"])],
+)
+def test_all_problems_of_the_application_and_of_what_it_uses_stop_its_start(parts, stopping):
+    wrong = ("C2C_PROMETHEUS_PORT", "C2C_REQUEST_ID_RESPONSE", "DEVELOPMENT", "DEBUG_LOGCONFIG")
+    loaded = load(dict.fromkeys((*wrong, "LOG_TYPE", "GUNICORN_LOG_LEVEL"), "x"))
+    assert [problem.key for problem in loaded.problems if problem.telemetry] == [wrong[0]]
     with pytest.raises(SettingsError) as error:
-        loaded.raise_for_application()
-    assert [line.split(" ")[0] for line in str(error.value).splitlines()] == [
-        "C2C_REQUEST_ID_RESPONSE",
-        "LOG_LEVEL",
-    ]
+        loaded.raise_for_application(*parts)
+    said = {line.split(" ")[0] for line in str(error.value).splitlines()}
+    assert said == {*wrong[1:], *stopping}
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,34 @@ import pytest
 
 from c2cotel_acceptance import servers
 
-from .conftest import CLIENT, ask, or_missing
+from .conftest import CLIENT, PROXIES, ask, or_missing
 
 SPOOFED = "203.0.113.66"
-# All that a client could try at once; the addresses in it are nobody's here.
-HOSTILE = {
-    "Forwarded": f'for={SPOOFED};host=evil.example;proto=https, for="',
+# The addresses in it are nobody's here.
+_EVIL = {
     "X_Forwarded_For": f"{SPOOFED}, 127.0.0.1",
+    "X_Forwarded_Host": "evil.example",
+    "X_Forwarded_Proto": "https",
+    "X_Forwarded_Scheme": "https",
+    "X_Forwarded_Server": "evil.example:66",
+    "X_Forwarded_Port": "66",
     "X_Real_IP": SPOOFED,
     "Original_Remote_Addr": SPOOFED,
 }
+_HTTP = {"X_Forwarded_Proto": "http", "X_Forwarded_Scheme": "http"}
+# All that a client could try at once, by what it says in Forwarded.
+CLIENTS = {
+    "honest": {},
+    "another client": {
+        **_EVIL,
+        "Forwarded": f'for={SPOOFED};host=evil.example;proto=https, for="',
+    },
+    "its own address": {**_EVIL, "Forwarded": f"for={CLIENT};host=evil.example;proto=https"},
+    "no address": {**_EVIL, **_HTTP, "Forwarded": "host=evil.example:66;proto=http"},
+    "X-Forwarded-* only": {**_EVIL, **_HTTP},
+    "X-Forwarded-Scheme only": {"X_Forwarded_Scheme": "https"},
+}
+HOSTILE = CLIENTS["its own address"]
 
 USUAL = """
     proxy_pass http://{upstream}/;
@@ -36,7 +54,6 @@ BARE = """
 """
 STANDARD = """
     proxy_pass http://{upstream}/;
-    proxy_set_header X-Forwarded-For "";
     proxy_set_header Forwarded "$proxy_add_forwarded;host=\\"$http_host\\";proto=$scheme";
 """
 # As the documentation of nginx has it.
@@ -53,21 +70,26 @@ ADD_FORWARDED = r"""
 """
 
 
+def told(serve, *written: str) -> int:
+    """The port of an application that is told what its proxies write."""
+    return serve(C2C_TRUSTED_PROXIES=PROXIES, C2C_PROXY_HEADERS=",".join(written)).port
+
+
 @pytest.fixture(scope="module")
-def nginx(application) -> Iterator[servers.Proxy]:
-    upstream = f"127.0.0.1:{application.port}"
+def nginx(application, serve) -> Iterator[servers.Proxy]:
+    bare = told(serve, "x-forwarded-for", "x-forwarded-host", "x-forwarded-port")
     locations = {
-        "/usual/": USUAL.format(upstream=upstream),
-        "/bare/": BARE.format(upstream=upstream),
-        "/standard/": STANDARD.format(upstream=upstream),
+        "/usual/": USUAL.format(upstream=f"127.0.0.1:{application.port}"),
+        "/bare/": BARE.format(upstream=f"127.0.0.1:{bare}"),
+        "/standard/": STANDARD.format(upstream=f"127.0.0.1:{told(serve, 'forwarded')}"),
     }
     with or_missing(servers.nginx(locations, http=ADD_FORWARDED)) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
-def varnish(application) -> Iterator[servers.Proxy]:
-    with or_missing(servers.varnish(application.port)) as proxy:
+def varnish(serve) -> Iterator[servers.Proxy]:
+    with or_missing(servers.varnish(told(serve, "x-forwarded-for"))) as proxy:
         yield proxy
 
 
@@ -80,8 +102,9 @@ FORWARD_STANDARD = [
 
 
 @pytest.fixture(scope="module")
-def haproxy(application) -> Iterator[servers.Proxy]:
-    with or_missing(servers.haproxy(application.port, rules=FORWARD_STANDARD)) as proxy:
+def haproxy(serve) -> Iterator[servers.Proxy]:
+    port = told(serve, "forwarded", "x-forwarded-for", "x-forwarded-proto")
+    with or_missing(servers.haproxy(port, rules=FORWARD_STANDARD)) as proxy:
         yield proxy
 
 
@@ -93,16 +116,14 @@ def chain(nginx) -> Iterator[servers.Proxy]:
         yield proxy
 
 
-@pytest.mark.parametrize("hostile", [{}, HOSTILE], ids=["honest", "hostile"])
-class TestTheClientIsSeenWhereItIs:
+@pytest.mark.parametrize("hostile", CLIENTS.values(), ids=CLIENTS)
+class TestTheClientIsSeenWhereItIsAndForWhatItAsks:
     def test_behind_nginx(self, nginx, hostile):
         who = ask(f"{nginx.url}/usual/who", **hostile)
         assert (who.client, who.remote, who.url) == (CLIENT, CLIENT, f"{nginx.url}/who")
-        assert who.left == sorted(
-            f"Original-{name}"
-            for name in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
-            + (("Forwarded",) if hostile else ())
-        )
+        written = {"X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto"}
+        sent = {name for name in hostile if "Forwarded" in name}
+        assert who.left == sorted(f"Original-{name}".replace("_", "-") for name in written | sent)
         assert who.originals["HTTP_ORIGINAL_REMOTE_ADDR"] == "127.0.0.1"
 
     def test_behind_nginx_with_tls(self, nginx, hostile):
@@ -133,7 +154,7 @@ class TestTheClientIsSeenWhereItIs:
         assert (who.client, who.url) == (CLIENT, f"{chain.url}/who")
 
     def test_without_any_proxy(self, application, hostile):
-        who = ask(f"{application.url}/who", X_Forwarded_Host="evil.example", **hostile)
+        who = ask(f"{application.url}/who", **hostile)
         assert (who.client, who.remote, who.url) == (CLIENT, CLIENT, f"{application.url}/who")
 
 

@@ -27,6 +27,12 @@ def strict(serve) -> servers.Gunicorn:
     return serve(C2C_TRUSTED_PROXIES="192.0.2.1")
 
 
+@pytest.fixture(scope="module")
+def told(serve) -> servers.Gunicorn:
+    """One whose proxies write the address only."""
+    return serve(C2C_PROXY_HEADERS="x-forwarded-for")
+
+
 class TestGunicorn:
     def test_a_proxy_that_gunicorn_does_not_know_is_believed(self, trusting):
         # Its forwarded_allow_ips is 127.0.0.1 by default.
@@ -47,6 +53,21 @@ class TestGunicorn:
         assert (who.client, who.url[:8]) == (PROXIES, "https://")
         who = ask(f"{strict.url}/who", address=CLIENT, **HTTPS)
         assert (who.client, who.url[:8]) == (CLIENT, "http://1")
+
+    @pytest.mark.parametrize(
+        "secure",
+        [
+            {"X_Forwarded_Proto": "https"},
+            {"X_Forwarded_Ssl": "on"},
+            {"X_Forwarded_Protocol": "ssl"},
+        ],
+    )
+    def test_a_scheme_that_no_proxy_writes_does_not_count_because_gunicorn_believes_it(
+        self, told, secure
+    ):
+        assert ask(f"{told.url}/who", address=PROXIES, **secure).url.startswith("http://")
+        who = ask(f"{told.url}/who", address=PROXIES, X_Forwarded_For=REAL, **secure)
+        assert (who.client, who.url[:7]) == (REAL, "http://")
 
     def test_headers_with_underscores_do_not_pass_for_others(self, trusting):
         gunicorn, _ = trusting
@@ -77,25 +98,42 @@ class TestGunicorn:
 
 
 @contextlib.contextmanager
-def waitress(folder, *options) -> Iterator[str]:
+def waitress(folder, *options, **env: str) -> Iterator[str]:
     port = servers.free_port()
     argv = [script("waitress-serve"), f"--listen=127.0.0.1:{port}", *options]
     argv.append("proxies_app:application")
-    with Process(argv, log=folder / "log", env=environ({})) as process:
+    with Process(argv, log=folder / "log", env=environ(env)) as process:
         process.wait_url(f"http://127.0.0.1:{port}/who")
         yield f"http://127.0.0.1:{port}"
 
 
+# What is said, once.
+TAKEN = (
+    f"waitress takes X-Forwarded-For, X-Forwarded-Proto of {PROXIES} away, so that proxy is taken "
+    "for the client. In the section of the server write clear_untrusted_proxy_headers = false"
+)
+
+
 class TestWaitress:
-    def test_it_takes_the_headers_away_unless_it_is_told_not_to(self, tmp_path):
-        with waitress(tmp_path) as url:
+    def test_it_takes_the_headers_of_a_proxy_away_which_is_said_once(self, tmp_path):
+        with waitress(tmp_path, C2C_TRUSTED_PROXIES=PROXIES) as url:
+            ask(f"{url}/who", address=PROXIES)
+            # Whoever is not trusted may send what it likes.
             assert ask(f"{url}/who", **HTTPS).client == CLIENT
+            assert "waitress takes" not in (tmp_path / "log").read_text()
+            for _ in range(2):
+                assert ask(f"{url}/who", address=PROXIES, **HTTPS).client == PROXIES
+        assert (tmp_path / "log").read_text().count(TAKEN) == 1
+
+    def test_it_leaves_them_when_it_is_told_to(self, tmp_path):
         with waitress(tmp_path, "--no-clear-untrusted-proxy-headers") as url:
             who = ask(f"{url}/who", **HTTPS)
             assert who.client == REAL
             assert who.url.startswith("https://")
+        assert "waitress takes" not in (tmp_path / "log").read_text()
 
     def test_what_it_has_understood_itself_stays(self, tmp_path):
         options = (f"--trusted-proxy={CLIENT}", "--trusted-proxy-headers=x-forwarded-for")
         with waitress(tmp_path, *options) as url:
             assert ask(f"{url}/who", X_Forwarded_For=f"10.0.0.1, {REAL}").client == REAL
+        assert "waitress takes" not in (tmp_path / "log").read_text()

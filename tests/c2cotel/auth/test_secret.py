@@ -171,9 +171,9 @@ def test_sessions_go_on_while_their_address_has_to_wait_and_a_success_resets(bro
 
 
 def test_one_request_is_one_try_however_often_it_is_looked_at(browser):
-    for _ in range(2):
-        browser.get("/mine", secret="wrong")  # asks three times
-    assert browser.authority._elsewhere._failures["192.0.2.7"].count == 2
+    for number in range(2):
+        browser.get("/mine", secret=f"wrong {number}")  # asks three times
+    assert browser.authority._elsewhere["parameter"]._failures["192.0.2.7"].count == 2
 
 
 def test_a_forwarded_address_does_not_get_around_the_wait(browser):
@@ -193,6 +193,39 @@ def test_who_comes_through_a_proxy_waits_for_himself_alone(browser):
     assert ask(SECRET, "203.0.113.9") == 429
     assert ask(SECRET, "203.0.113.10") == 200
     assert ask("x", "not an address", remote="") == 403
+
+
+def test_a_key_of_the_application_is_one_try_however_often_it_comes(browser):
+    for _ in range(20):
+        assert browser.get("/mine", headers={"X-API-Key": "its own"}).json["auth"] is False
+    assert browser.get("/mine", headers={"X-API-Key": SECRET}).json["auth"] is True
+
+
+def test_keys_of_the_application_leave_the_parameter_its_tries(browser):
+    for number in range(20):
+        browser.get("/mine", headers={"X-API-Key": f"of client {number}"})
+    assert browser.get("/mine", headers={"X-API-Key": SECRET}).json["auth"] is False
+    assert browser.get("/mine", secret=SECRET).json["auth"] is True
+
+
+@pytest.mark.parametrize("means", ["parameter", "header"])
+def test_who_guesses_at_the_applications_views_has_to_wait_there_too(browser, means):
+    def ask(secret):
+        if means == "header":
+            return browser.get("/mine", headers={"X-API-Key": secret}).json["auth"]
+        return browser.get("/mine", secret=secret).json["auth"]
+
+    for number in range(5):
+        assert ask(f"guess {number}") is False
+    for guess in ("guess 0", SECRET, "another"):
+        assert ask(guess) is False
+    assert browser.cookies == {}
+
+
+def test_what_was_tried_is_not_kept(browser):
+    browser.get("/mine", secret="a-guess")
+    (failures,) = browser.authority._elsewhere["parameter"]._failures.values()
+    assert "a-guess" not in repr(failures)
 
 
 def test_keys_of_the_application_lock_nobody_out(browser):

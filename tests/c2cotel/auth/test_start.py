@@ -204,8 +204,8 @@ def test_it_works_in_an_application_that_includes_nothing():
 def test_auth_view_tells_who_is_slowed_down():
     settings = {"c2c.secret": "correct horse"}
     first = request(settings, X_API_Key="x")
-    for _ in range(5):
-        again = request(settings, X_API_Key="x")
+    for number in range(5):
+        again = request(settings, X_API_Key=f"x{number}")
         again.registry = first.registry
         assert not auth.is_auth(again)
     with pytest.raises(HTTPTooManyRequests, match="try again in 1 s"):

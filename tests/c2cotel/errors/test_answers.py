@@ -302,21 +302,75 @@ def test_without_a_secret_nobody_sees_more(configure, ask):
 
 def test_an_applications_own_keys_are_not_complained_of(app, ask, caplog):
     caplog.set_level(logging.DEBUG)
-    for _ in range(20):
-        ask(app, "/missing", headers={"X-API-Key": "the application's own"})
+    for number in range(20):
+        ask(app, "/missing", headers={"X-API-Key": f"the application's own {number}"})
     levels = {record.levelno for record in caplog.records if record.name == "c2cotel.auth.secret"}
     assert levels == {logging.INFO}
+
+
+def test_an_applications_own_key_uses_up_no_tries(app, ask):
+    for _ in range(20):
+        ask(app, "/missing", headers={"X-API-Key": "the application's own"})
+    assert "stacktrace" in ask(app, "/missing", headers={"X-API-Key": SECRET}).json
+    assert "stacktrace" in ask(app, f"/missing?secret={SECRET}").json
 
 
 def test_guesses_by_errors_lock_nobody_out_of_our_views(configure, ask):
     config = configure()
     config.add_c2c_view("look", lambda _: {"seen": True})
     app = config.make_wsgi_app()
-    for _ in range(20):
-        ask(app, "/missing?secret=wrong", REMOTE_ADDR="192.0.2.7")
+    for number in range(20):
+        ask(app, f"/missing?secret=wrong{number}", REMOTE_ADDR="192.0.2.7")
     assert "stacktrace" not in ask(app, f"/missing?secret={SECRET}", REMOTE_ADDR="192.0.2.7").json
     response = ask(app, "/c2c/look", headers={"X-API-Key": SECRET}, REMOTE_ADDR="192.0.2.7")
     assert response.json == {"seen": True}
+
+
+DEEP = b"[" * 200_000
+CHARSET = "The charset of the request cannot be read: send UTF-8"
+FORM = "application/x-www-form-urlencoded"
+PART = b'--a\r\nContent-Disposition: form-data; name="x"\r\nContent-Type: text/plain; charset=zlib'
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body", "message"),
+    [
+        ("/json_body", "application/json", DEEP, "The body is nested too deeply"),
+        ("/json_body", "application/json", DEEP.replace(b"[", b'{"a":'), None),
+        ("/json_body", "application/json; charset=nonsense", b"{}", CHARSET),
+        ("/json_body", "application/json; charset=hex", b"{}", CHARSET),
+        ("/json_body", "application/json; charset=punycode", b"\xff", None),
+        ("/body", f"{FORM}; charset=nonsense", b"a=1", CHARSET),
+        ("/body", f"{FORM}; charset=latin-1", b"a=1", CHARSET),
+        ("/body", "multipart/form-data; boundary=a", PART + b"\r\n\r\nx\r\n--a--", CHARSET),
+        ("/body", "multipart/form-data", b"--a", "The request cannot be read"),
+    ],
+)
+def test_a_body_that_nobody_can_read_is_the_clients(app, ask, logged, path, kind, body, message):
+    environ = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    environ["webob.is_body_seekable"] = True  # or it makes a file of a long one
+    response = ask(app, path, "POST", CONTENT_TYPE=kind, **environ)
+    assert response.status_int == 400
+    assert response.json["message"] == (message or response.json["message"])
+    assert [(record.levelname, record.exc_info) for record in logged()] == [("WARNING", None)]
+
+
+def test_an_application_that_calls_itself_for_ever_is_at_fault_itself(configure, ask):
+    def reading(request):
+        request.params.get("x")
+        return reading(request)
+
+    def looking(request):
+        return {"there": request.json_body["not there"]}
+
+    config = configure()
+    for name, view in (("reading", reading), ("looking", looking)):
+        config.add_route(name, f"/{name}")
+        config.add_view(view, route_name=name)
+    app = config.make_wsgi_app()
+    assert ask(app, "/reading?x=1").status_int == 500
+    environ = {"wsgi.input": io.BytesIO(b"{}"), "CONTENT_LENGTH": "2"}
+    assert ask(app, "/looking", "POST", **environ).status_int == 500
 
 
 class Unread(io.RawIOBase):

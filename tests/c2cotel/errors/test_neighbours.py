@@ -133,3 +133,40 @@ def test_the_debug_toolbar_catches_what_is_not_answered(ask):
     assert (response.status_int, response.content_type) == (500, "text/html")
     assert "ZeroDivisionError" in response.text
     assert "toolbar" in response.text
+
+
+def test_what_is_tried_again_is_no_error_but_the_last_try_is(configure, ask, logged):
+    from pyramid_retry import RetryableException
+
+    def view(request):
+        if request.environ["retry.attempt"] < int(request.params["wrong"]):
+            raise RetryableException("try again")
+        return request.response
+
+    config = configure({"retry.attempts": "3"})
+    config.include("pyramid_retry")
+    config.add_route("view", "/view")
+    config.add_view(view, route_name="view")
+    app = config.make_wsgi_app()
+    assert ask(app, "/view?wrong=2").status_int == 200
+    said = "GET http://localhost:80/view?wrong=2 is tried again: "
+    for record in logged():
+        assert (record.levelname, record.exc_info) == ("INFO", None)
+        assert record.getMessage() == f"{said}pyramid_retry.RetryableException: try again"
+    assert len(logged()) == 2
+    assert ask(app, "/view?wrong=3").status_int == 500
+    assert [record.levelname for record in logged()[2:]] == ["INFO", "INFO", "ERROR"]
+
+
+def test_without_a_next_try_a_retryable_error_is_an_error(configure, ask, logged):
+    from pyramid_retry import RetryableException
+
+    def view(_):
+        raise RetryableException("try again")
+
+    config = configure()
+    config.add_route("view", "/view")
+    config.add_view(view, route_name="view")
+    environ = {"retry.attempts": 3}
+    assert ask(config.make_wsgi_app(), "/view", **environ).status_int == 500
+    assert [record.levelname for record in logged()] == ["ERROR"]

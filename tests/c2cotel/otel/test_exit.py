@@ -1,5 +1,6 @@
 """The end of a process, with collectors of all kinds."""
 
+import logging
 import os
 import re
 import time
@@ -71,6 +72,31 @@ def test_a_dead_collector_takes_no_time_and_one_line(instrumented, closed_port):
         f"nobody takes them at {endpoint}/v1/traces (Connection refused)."
     )
     assert len(done.errors) == 2
+
+
+def test_the_reason_is_that_of_what_is_lost(in_child):
+    def said():
+        with OtlpReceiver() as collector:
+            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
+            telemetry = set_up()
+            trace.get_tracer("t").start_span("sent").end()
+            collector.wait(lambda it: it.spans)
+        logging.getLogger("app").warning("late")
+        texts = []
+        handler = logging.Handler()
+        handler.emit = lambda record: texts.append(record.getMessage())
+        logging.getLogger("c2cotel.otel.exit").addHandler(handler)
+        telemetry.exit.run()
+        return texts
+
+    (text,) = in_child(
+        said,
+        C2C_EXIT_TIMEOUT="20",
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        OTEL_METRICS_EXPORTER="none",
+    )
+    assert "ends with 1 log records undelivered: nobody takes them at http://" in text
+    assert text.endswith("/v1/logs (Connection refused).")
 
 
 def test_so_does_one_that_died_while_the_process_ran(in_child):

@@ -1,11 +1,13 @@
 """What prometheus_client collects, in the same text as ours."""
 
 import gc
+import shutil
+import struct
 import threading
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Enum, Gauge, Histogram, Info, Metric, Summary
+from prometheus_client import Counter, Enum, Gauge, Histogram, Info, Metric, Summary, mmap_dict
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -312,3 +314,57 @@ def test_a_directory_that_is_none_is_said_and_the_rest_exposed(
     assert f"PROMETHEUS_MULTIPROC_DIR = {missing} cannot be collected" in record.getMessage()
     assert "make it before the application starts" in str(record.exc_info[1])
     assert not Path(missing).exists()
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    """A directory where a process of prometheus_client has left its metrics."""
+    made = tmp_path / "files"
+    made.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(made))
+    hits = mmap_dict.MmapedDict(str(made / "counter_7.db"))
+    hits.write_value(mmap_dict.mmap_key("hits", "hits_total", ["path"], ["/"], "Hits"), 3.0, 0.0)
+    hits.close()
+    return made
+
+
+BROKEN = {
+    "a directory": lambda path: path.mkdir(),
+    "a link into nowhere": lambda path: path.symlink_to("/nowhere/at/all"),
+    "what is no file of it": lambda path: path.write_bytes(b"\x7f" * 4096),
+    "a few bytes": lambda path: path.write_bytes(b"ab"),
+    "no text": lambda path: path.write_bytes(
+        struct.pack("ii4sdd", 40, 4, b"{{{{", 1.0, 0.0) + bytes(4096)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("name", ["counter_1.db", "gauge.db", "strange_9.db"])
+def test_a_broken_entry_costs_no_metrics_but_its_own_and_is_said_once(
+    folder, exposed, caplog, kind, name
+):
+    BROKEN[kind](folder / name)
+    for _ in range(2):
+        assert 'hits_total{path="/"} 3.0\n' in exposed()
+    if kind == "a link into nowhere":
+        assert not caplog.records
+        return
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{folder / name} cannot be read, and is left out; ")
+    assert record.exc_info
+
+
+def test_a_file_that_a_process_begins_is_nothing_to_complain_of(folder, exposed, caplog):
+    (folder / "counter_8.db").touch()
+    assert 'hits_total{path="/"} 3.0\n' in exposed()
+    assert not caplog.records
+
+
+def test_a_broken_entry_that_is_mended_counts_again(folder, exposed):
+    path = folder / "counter_8.db"
+    path.mkdir()
+    exposed()
+    path.rmdir()
+    shutil.copy(folder / "counter_7.db", path)
+    assert 'hits_total{path="/"} 6.0\n' in exposed()

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy
 from opentelemetry import trace
 from opentelemetry.trace import format_span_id, format_trace_id
-from pyramid.httpexceptions import HTTPInternalServerError
+from pyramid.httpexceptions import HTTPInternalServerError, exception_response
 from pyramid.response import Response
 
 from c2cotel.sentry import capture_exceptions
@@ -293,3 +293,105 @@ def test_sessions_are_counted_for_a_release(on_a_site):
 
     (counted,) = on_a_site(routes, visit, GIT_HASH="abc")
     assert counted in ({"errored": 2}, {"exited": 1, "errored": 1}, {"errored": 1, "crashed": 1})
+
+
+def secretly(_request):
+    log = logging.getLogger("app")
+    log.warning("crumb %s with token %s", "one", "hush1")
+    log.error("the password %s of %s", "hush2", "me", extra={"password": "hush3"})
+    log.error("%s at %s", "failed", "postgresql://me:hush4@db/x")
+    return Response("ok")
+
+
+def test_no_arguments_of_log_records_are_sent_and_no_secret_among_them(on_a_site):
+    def configure(config):
+        config.add_route("secretly", "/secretly")
+        config.add_view(secretly, route_name="secretly")
+
+    def visit(site):
+        site.get("/secretly")
+        first, second = site.told()
+        crumbs = [it["message"] for it in second["breadcrumbs"]["values"]]
+        lines = [
+            line
+            for item in site.receiver.items
+            if item.kind == "log"
+            for line in item.payload["items"]
+        ]
+        return (
+            first["logentry"],
+            second["logentry"],
+            crumbs,
+            [line["body"] for line in lines],
+            "hush" in repr((first, second, lines)),
+        )
+
+    first, second, crumbs, lines, leaked = on_a_site(
+        configure, visit, SENTRY_CLIENT_ENABLE_LOGS="true"
+    )
+    secret = "the password [Filtered] of [Filtered]"
+    assert first == {"message": "the password %s of %s", "formatted": secret}
+    failed = "failed at postgresql://me:REDACTED@db/x"
+    assert second == {"message": "%s at %s", "formatted": failed}
+    assert ["crumb one with token [Filtered]", secret] == [it for it in crumbs if "[" in it]
+    assert lines == ["crumb one with token [Filtered]", secret, failed]
+    assert not leaked
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sent"), [("2", []), ("3", ["try again"])], ids=["succeeds", "fails"]
+)
+def test_a_request_that_is_tried_again_is_sent_only_if_it_fails_in_the_end(on_a_site, wrong, sent):
+    def trying(request):
+        from pyramid_retry import RetryableException
+
+        if request.environ["retry.attempt"] < int(request.params["wrong"]):
+            raise RetryableException("try again")
+        return Response("done")
+
+    def configure(config):
+        config.add_settings({"c2c.enable_exception_handling": "1"})
+        config.include("pyramid_retry")
+        config.include("c2cotel.errors")
+        config.add_route("trying", "/trying")
+        config.add_view(trying, route_name="trying")
+
+    def visit(site):
+        return site.get(f"/trying?wrong={wrong}").status_int, messages(site.told())
+
+    assert on_a_site(configure, visit) == (500 if sent else 200, sent)
+
+
+@pytest.mark.parametrize(("path", "sent"), [("/raised500", 1), ("/raised503", 0)])
+def test_with_errors_as_json_what_is_logged_as_an_error_is_sent_once(on_a_site, path, sent):
+    def configure(config):
+        config.add_settings({"c2c.enable_exception_handling": "1"})
+        config.include("c2cotel.errors")
+        for status in (500, 503):
+            config.add_route(f"raised{status}", f"/raised{status}")
+            config.add_view(raising(status), route_name=f"raised{status}")
+
+    def raising(status):
+        def view(_):
+            raise exception_response(status)
+
+        return view
+
+    def visit(site):
+        site.get(path)
+        return len(site.told())
+
+    assert on_a_site(configure, visit) == sent
+
+
+def test_a_body_that_nobody_can_read_does_not_hide_the_request(on_a_site):
+    def visit(site):
+        site.get(
+            "/fail/1",
+            method="POST",
+            body=b"{}",
+            headers={"Content-Type": "application/json; charset=nonsense"},
+        )
+        return [(text_of(event), event["request"]["method"]) for event in site.told()]
+
+    assert on_a_site(routes, visit) == [("unknown encoding: nonsense", "POST")]

@@ -89,7 +89,7 @@ def test_the_import_of_the_feature_does_not_import_the_sdk(instrumented):
                 "Write for example https://KEY@sentry.example.com/42, or leave it empty."
             ),
         ),
-        ({"c2c.sentry_level": "LOUD"}, {}, "c2c.sentry_level = 'LOUD': not one of those known."),
+        ({"c2c.sentry_level": "LOUD"}, {}, "c2c.sentry_level = 'LOUD': no level. There are "),
         ({}, {"SENTRY_TRACES_SAMPLE_RATE": "2"}, "SENTRY_TRACES_SAMPLE_RATE = '2': not a number"),
         (
             {"c2c.sentry.url": "http://k@127.0.0.1:9/1"},

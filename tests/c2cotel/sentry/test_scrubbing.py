@@ -27,6 +27,8 @@ SCRUBBER = Scrubber(
         ('{"access_token": "a\\"b", "n": 1}', '{"access_token": [Filtered], "n": 1}'),
         ("run --password hush --verbose", "run --password [Filtered] --verbose"),
         ("run --token=hush x", "run --token=[Filtered] x"),
+        ("Authorization: Bearer hush", "Authorization: [Filtered]"),
+        ("password=[Filtered], n=1", "password=[Filtered], n=1"),
         ("C2C_SECRET=hush", "C2C_SECRET=[Filtered]"),
         (f"who said {SECRET}?", "who said [Filtered]?"),
         ("nothing to hide", "nothing to hide"),

@@ -276,7 +276,8 @@ def test_the_names_work_in_an_ini_file(tmp_path):
 
 @pytest.fixture
 def _logging_restored():
-    loggers = [logging.getLogger(name) for name in (None, "gunicorn.error", "gunicorn.access")]
+    names = (*dict_config(settings.Settings())["loggers"], None)
+    loggers = [logging.getLogger(name) for name in names]
     before = [(log, log.level, log.handlers[:], log.propagate) for log in loggers]
     yield
     for log, level, handlers, propagate in before:

@@ -114,6 +114,19 @@ def test_what_a_transaction_is_refused_at_its_end_is_answered_too(configure, ask
     engine.dispose()
 
 
+@pytest.fixture
+def _toolbar():
+    """The toolbar listens to all engines of the process as soon as it is imported: not for long."""
+    yield
+    from pyramid_debugtoolbar.panels import sqla
+
+    engine = sqlalchemy.Engine
+    kinds = (kind for kind in dir(engine.dispatch) if hasattr(sqla, f"_{kind}"))
+    for kind in kinds:
+        sqlalchemy.event.remove(engine, kind, getattr(sqla, f"_{kind}"))
+
+
+@pytest.mark.usefixtures("_toolbar")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the toolbar's own
 def test_the_debug_toolbar_catches_what_is_not_answered(ask):
     settings = {

@@ -34,7 +34,8 @@ def main() -> None:
             version = int(match[1]), int(match[2])
             if version >= LEAST:
                 found.setdefault(version, path)
-    for version, path in sorted(found.items()):
+    # The one with the short run (see the Makefile) comes last.
+    for version, path in sorted(found.items(), key=lambda it: (it[0] == (3, 12), it[0])):
         sys.stdout.write(f"{version[0]}.{version[1]} {path}\n")
 
 

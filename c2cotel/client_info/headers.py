@@ -14,12 +14,11 @@ _LONGEST: Final = 4096
 _LONGEST_HOST: Final = 260
 _HIGHEST_PORT: Final = 65535
 
-# Up to the comma that begins the element, in a text read backwards: the quotes of what a trusted
-# proxy has added are balanced, whatever stands before. A quote after a backslash belongs to the
-# text between the quotes.
-_BACKWARDS: Final = re.compile(r'(?:[^",]++|"(?:[^"]|"(?=\\))*+"(?!\\))*+')
+_QUOTE_OR_COMMA: Final = re.compile('[",]')
+# Possessive repetitions of groups are wrong in Python before 3.11.5.
 _PAIR: Final = re.compile(
-    r'\s*+(?:([^\s=;,"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"\s*+|([^;"]*+)))?(?:;|\Z)', re.DOTALL
+    r'\s*+(?:([^\s=;,"]++)\s*+=\s*+(?:"([^"\\]*(?:\\.[^"\\]*)*)"\s*+|([^;"]*+)))?(?:;|\Z)',
+    re.DOTALL,
 )
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -59,8 +58,7 @@ def elements(text: str) -> Iterator[dict[str, str]]:
     backwards = _end(text)[::-1]
     at = 0
     while at <= len(backwards):
-        found = _BACKWARDS.match(backwards, at)
-        end = found.end() if found else at
+        end = _element_end(backwards, at)
         if end < len(backwards) and backwards[end] != ",":
             yield {}
             return
@@ -70,6 +68,24 @@ def elements(text: str) -> Iterator[dict[str, str]]:
             if not pairs:
                 return
         at = end + 1
+
+
+def _element_end(backwards: str, at: int) -> int:
+    """Where the element that begins at *at* ends: at its comma, or at a quote that nobody closes.
+
+    The text is read backwards: the quotes of what a trusted proxy has added are balanced, whatever
+    stands before. A quote after a backslash belongs to the text between the quotes.
+    """
+    while found := _QUOTE_OR_COMMA.search(backwards, at):
+        if found[0] == ",":
+            return found.start()
+        closing = backwards.find('"', found.end())
+        while closing >= 0 and backwards.startswith("\\", closing + 1):
+            closing = backwards.find('"', closing + 1)
+        if closing < 0:
+            return found.start()
+        at = closing + 1
+    return len(backwards)
 
 
 def _end(text: str) -> str:

@@ -25,7 +25,7 @@ _NAMED: Final = re.compile(_HIDDEN_NAME, re.IGNORECASE | re.VERBOSE)
 # Names are taken whole and looked at then, or one like "secretsecret…" would take for ever.
 _NAME: Final = re.compile(r"""(?<![\w.-])([\w.-]++)(['"]?\s?[=:]\s?|\s++(?!-))""")
 _VALUE: Final = re.compile(
-    r"""\[Filtered\]|(?:(?:basic|bearer)\s++)?+(?:'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+"|[^\s,;&)}\]'"]++)""",
+    r"""\[Filtered\]|(?:(?:basic|bearer)\s++)?(?:'[^'\\\n]*(?:\\.[^'\\\n]*)*'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[^\s,;&)}\]'"]++)""",
     re.IGNORECASE | re.VERBOSE,
 )
 # Lines of source code and names of files: no values of this run are in there.

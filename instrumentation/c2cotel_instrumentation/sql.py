@@ -73,15 +73,16 @@ class _Dialect(NamedTuple):
 
 
 def _dialect(*, mysql: bool) -> _Dialect:
-    # Possessive repetitions: no text makes them try twice.
-    escaped = r"'(?:[^'\\]+|\\.|'')*+(?:'|\Z)"
-    simple = escaped if mysql else r"'(?:[^']+|'')*+(?:'|\Z)"
-    double = r'"(?:[^"]+|"")*+(?:"|\Z)'
+    # Whatever stands there, one of the ends fits: no text makes them try twice. (Possessive
+    # repetitions of groups are wrong in Python before 3.11.5.)
+    escaped = r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\\?\Z)"
+    simple = escaped if mysql else r"'[^']*(?:''[^']*)*(?:'|\Z)"
+    double = r'"[^"]*(?:""[^"]*)*(?:"|\Z)'
     comment = r"--[^\n]*|/\*.*?(?:\*/|\Z)" + (r"|\#[^\n]*" if mysql else "")
     text = rf"(?<![\w$])[eE]{escaped}|{simple}|\$((?:[^\W\d]\w*)?)\$.*?(?:\$\1\$|\Z)"
     quoted = "`[^`]*`"
     if mysql:
-        text += r'|"(?:[^"\\]+|\\.|"")*+(?:"|\Z)'
+        text += r'|"[^"\\]*(?:(?:\\.|"")[^"\\]*)*(?:"|\\?\Z)'
     else:
         quoted += f"|{double}"
     number = r"(?<![\w$])\.?\d[\w.]*(?:(?<=[eE])[+-]\d+)?"

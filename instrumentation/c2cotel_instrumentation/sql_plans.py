@@ -269,9 +269,9 @@ def _details(node: dict[str, Any]) -> Iterator[str]:
 
 
 _VALUE: Final = r"(?:\?|%s|%\(\w[^)%]*\)s|[:$@]\w+)(?:::[\w ]+(?:\([\d?]*\))?(?:\[\])?)?"
-_VALUES: Final = rf"\(\s*+{_VALUE}(?:\s*,\s*{_VALUE})*+\s*\)"
+_VALUES: Final = rf"\(\s*{_VALUE}(?:\s*,\s*{_VALUE})*\s*\)"
 # How many there are differs from one execution to the next.
-_LISTS: Final = re.compile(rf"\b(IN|VALUES)\s*{_VALUES}(?:\s*,\s*{_VALUES})*+", re.IGNORECASE)
+_LISTS: Final = re.compile(rf"\b(IN|VALUES)\s*{_VALUES}(?:\s*,\s*{_VALUES})*", re.IGNORECASE)
 _CACHED: Final = 512
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -28,17 +29,16 @@ def _still_running(mark):
 def demo(tmp_path):
     """Starts the demo with a temporary directory of its own; looks at what is left at the end."""
     mark = uuid.uuid4().hex
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)  # PostgreSQL's user goes through there
-    environ = {**os.environ, "TMPDIR": str(temporary), "MARK": mark}
-    argv = [script("c2cotel"), "demo"]
-    with Process(argv, log=tmp_path / "out", env=environ, stop_signal=signal.SIGINT) as process:
-        yield process
-    assert list(temporary.iterdir()) == []
-    assert _still_running(mark) == []
+    # Not below tmp_path, where names are longer than a socket of PostgreSQL may have.
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        temporary = Path(folder)
+        temporary.chmod(0o755)  # PostgreSQL's user goes through there
+        environ = {**os.environ, "TMPDIR": folder, "MARK": mark}
+        argv = [script("c2cotel"), "demo"]
+        with Process(argv, log=tmp_path / "out", env=environ, stop_signal=signal.SIGINT) as process:
+            yield process
+        assert list(temporary.iterdir()) == []
+        assert _still_running(mark) == []
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.0, 1.4, 2.0, 4.0, 7.0])

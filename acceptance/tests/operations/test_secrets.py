@@ -197,7 +197,7 @@ def test_every_change_is_said_with_who_what_and_from_where(operator, visitor):
     retry_timeout(lambda: len(changes()) >= 2, 5, interval=0.05)
     assert len(changes()) == 2, "once, by the process that was asked"
     for line in changes():
-        assert {"127.0.0.1", "secret"} <= set(re.findall(r"[\w.]+", line["message"]))
+        assert {"127.0.0.1", "secret"} <= set(re.findall(r"[\w.]+", line["msg"]))
     page = operator.get("").text
     assert "who.what" in page
 

@@ -40,7 +40,11 @@ from .conftest import SCRIPT
             ("ERROR", "ValueError: at postgresql://me:REDACTED@db"),
         ),
         (
-            "import signal; signal.raise_signal(signal.SIGINT)",
+            # Who is started in the background ignores it.
+            (
+                "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+                "signal.raise_signal(signal.SIGINT)"
+            ),
             -signal.SIGINT,
             {"process.exit.code": 130, "error.type": "KeyboardInterrupt"},
             ("ERROR", "KeyboardInterrupt: "),

@@ -20,8 +20,11 @@ the client has just written (a setting)         primary
 anything else                                   primary
 ==============================================  =======
 
-Read-only for maintenance (see :mod:`c2cotel.db_maintenance`), transactions are read-only besides:
-nothing is written either where one engine is both.
+Read-only for maintenance (see :mod:`c2cotel.db_maintenance`), transactions are read-only besides,
+with psycopg, psycopg2 and SQLite: a session writes nothing either where one engine is both. That
+holds for the sessions of requests and of the factory, whatever their execution options are; not for
+those that are given a ``bind``, what :func:`get_session_factory` makes, an engine that is used
+directly, or a transaction whose first statement is ``SET TRANSACTION READ WRITE``.
 
 The patterns are regular expressions for the beginning of ``POST /api/hello``: the method, a blank,
 the path. The session belongs to pyramid_tm's transaction: it is committed when the request ends

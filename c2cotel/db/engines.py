@@ -23,7 +23,7 @@ use its parent's connections.
 import difflib
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,19 @@ if TYPE_CHECKING:
     from c2cotel.settings import Db
 
 _DEFAULTS: Final = {"url": "", "pool_recycle": "30", "pool_size": "5", "max_overflow": "25"}
+# The least that a pool takes, which means: no limit.
+_LEAST: Final = {"pool_size": 0, "max_overflow": -1}
+# What these need, and no ini has; with what to do instead.
+_URL_HAS_THEM: Final = "Write them into the URL, for example ?application_name=hello."
+_OBJECTS: Final = {
+    "connect_args": ("dictionary", _URL_HAS_THEM),
+    "execution_options": ("dictionary", "Take it out."),
+    "poolclass": ("class", "Take it out."),
+    "creator": ("function", "Take it out."),
+    "json_serializer": ("function", "Take it out."),
+    "json_deserializer": ("function", "Take it out."),
+}
+_EXAMPLES: Final = {"pool_timeout": "30", "pool_reset_on_return": "rollback"}
 _BOOLEANS: Final = ("pool_pre_ping", "pool_use_lifo", "hide_parameters")
 # To find what somebody has misspelt; SQLAlchemy takes more.
 _USUAL: Final = (
@@ -94,16 +107,21 @@ class Given:
 
     def missing(self, settings: Mapping[str, Any]) -> SettingsError:
         """The error that there is no URL."""
-        known = sorted(
-            key.removesuffix(".url")
-            for key, value in settings.items()
-            if key.endswith(".url") and value and "sqlalchemy" in key
-        )
+        known = prefixes(settings)
         others = f" There is one for {', '.join(known)}." if known else ""
         return SettingsError(
             f"{self.name}.url: missing, and there is no {_variable(self.name, 'url')} in the "
             f"environment.{others} Write for example postgresql+psycopg://user:password@host:5432/database."
         )
+
+
+def prefixes(settings: Mapping[str, Any]) -> list[str]:
+    """Those with a URL in the ini."""
+    return sorted(
+        key.removesuffix(".url")
+        for key, value in settings.items()
+        if key.endswith(".url") and value and "sqlalchemy" in key
+    )
 
 
 def _variable(name: str, option: str) -> str:
@@ -211,23 +229,65 @@ def _converted(given: Given, dialect: Any) -> dict[str, Any]:
     """The options, with the types that they need; those of the ini are texts."""
     from sqlalchemy.util import asbool
 
-    types = {**dict.fromkeys(_BOOLEANS, asbool), **dialect.engine_config_types}
+    types = {
+        **dict.fromkeys(_BOOLEANS, asbool),
+        **dialect.engine_config_types,
+        "pool_reset_on_return": _reset,
+    }
     converted = {
         option: value
         for option, value in _DEFAULTS.items()
         if option != "url" and option not in given.options
     } | given.options
     for option, value in converted.items():
+        if isinstance(value, str) and option in _OBJECTS:
+            kind, instead = _OBJECTS[option]
+            # Without the text: there may be a password in it.
+            raise SettingsError(
+                f"{given.key(option)}: a text, where a {kind} is needed, which no ini can have. "
+                f"{instead}"
+            )
         if option in types:
-            try:
-                converted[option] = types[option](value)
-            except ValueError:
-                expected = "a whole number" if option in _DEFAULTS else "what SQLAlchemy takes"
-                raise SettingsError(
-                    f"{given.key(option)} = {value!r}: not {expected}. "
-                    f"Write for example {_DEFAULTS.get(option) or 'true'}."
-                ) from None
+            converted[option] = _as(types[option], given, option, value)
+        elif option == "isolation_level":
+            _check_level(given, dialect, value)
     return converted
+
+
+def _as(kind: Callable[[Any], Any], given: Given, option: str, text: Any) -> Any:
+    number = option in _DEFAULTS or option == "pool_timeout"
+    try:
+        value = kind(text)
+    except ValueError:
+        expected = "a whole number" if number else "what SQLAlchemy takes"
+        example = _EXAMPLES.get(option) or _DEFAULTS.get(option) or "true"
+        raise SettingsError(
+            f"{given.key(option)} = {text!r}: not {expected}. Write for example {example}."
+        ) from None
+    least = _LEAST.get(option)
+    if least is not None and value < least:
+        raise SettingsError(
+            f"{given.key(option)} = {value}: less than {least}. Write {least} for no limit."
+        )
+    return value
+
+
+def _reset(text: Any) -> Any:
+    if isinstance(text, str) and text not in ("rollback", "commit", "none"):
+        raise ValueError(text)
+    return text
+
+
+def _check_level(given: Given, dialect: Any, text: Any) -> None:
+    """SQLAlchemy would look at it with the first connection only."""
+    try:
+        known = dialect().get_isolation_level_values(None)
+    except Exception:  # noqa: BLE001 - one that wants a connection or its driver: then it says so
+        return
+    if str(text).upper().replace("_", " ") not in known:
+        raise SettingsError(
+            f"{given.key('isolation_level')} = {text!r}: not one of {', '.join(known)}."
+        )
 
 
 def _for_pool(url: "URL", dialect: Any, options: dict[str, Any]) -> dict[str, Any]:

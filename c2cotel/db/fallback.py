@@ -3,6 +3,11 @@
 The replica is tried when a session asks for its first connection; what fails later, in the middle
 of a transaction, fails. While it is down, one session every five seconds tries it, so that the
 others do not wait for its host too. That it is down, and that it is back, is logged once.
+
+Trying it is taking a connection out of its pool and putting it back, before the session takes its
+own: one checkout more for each session, which listeners and metrics of the pool see. While all
+connections to the replica are in use, a session waits ``pool_timeout`` twice in the worst case:
+once to try it, once for its own.
 """
 
 import logging

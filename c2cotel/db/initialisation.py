@@ -97,11 +97,7 @@ def chosen_engines(
         return primary, primary
     replica_options = engines.read(settings, slave_prefix)
     if replica_options.url is None:
-        if replica_options.options:
-            LOGGER.warning(
-                "%s.url is missing: there is no replica, its other settings are ignored.",
-                slave_prefix,
-            )
+        _tell_of_no_replica(settings, master_prefix, replica_options)
         return primary, primary
     if replica_options.url == primary_options.url:
         LOGGER.info("%s.url is that of %s: one engine is both.", slave_prefix, master_prefix)
@@ -111,3 +107,22 @@ def chosen_engines(
     replica = engines.make(replica_options, db, **defaults)
     explain_replica(replica)
     return primary, replica
+
+
+def _tell_of_no_replica(settings: Any, master_prefix: str, replica: engines.Given) -> None:
+    """Unless that is what is meant: all would be on the primary, and nobody would know why."""
+    if replica.options:
+        LOGGER.warning(
+            "%s.url is missing: there is no replica, its other settings are ignored.",
+            replica.name,
+        )
+    elif f"{replica.name}.url" not in settings:
+        used = master_prefix.rstrip(".")
+        if known := [name for name in engines.prefixes(settings) if name != used]:
+            LOGGER.warning(
+                "%s.url is missing: there is no replica. There is one for %s. If no replica is "
+                "meant, write %s.url with nothing after the equals sign.",
+                replica.name,
+                ", ".join(known),
+                replica.name,
+            )

@@ -1,12 +1,18 @@
-"""Engines that read only, whatever is asked of them, and why a write was refused.
+"""Engines that read only, and why a write was refused.
 
 With psycopg and psycopg2 a transaction begins with ``BEGIN READ ONLY`` then, in the place of
-``BEGIN``: no statement more, nothing that stays in PostgreSQL or leaks through pgbouncer. SQLite
-has its ``PRAGMA query_only``. Both end when the connection goes back to the pool. Of other drivers
-it is the engine as it was.
+``BEGIN``: no statement more, nothing that stays in PostgreSQL or leaks through pgbouncer. Where the
+application's listener of the pool has begun the transaction already, by SQL of its own, ``SET
+TRANSACTION READ ONLY`` follows. SQLite has its ``PRAGMA query_only``. All of them end when the
+connection goes back to the pool. Of other drivers it is the engine as it was.
+
+Execution options (``AUTOCOMMIT``, ``postgresql_readonly``) change nothing of it. What does: ``SET
+TRANSACTION READ WRITE`` as a transaction's first statement, ``PRAGMA query_only = 0``, and what is
+done to the driver's connection itself. This is against writing by mistake, not by intent.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 MAINTENANCE: Final = "c2c_maintenance"
 # What a driver calls it that the next transactions read only.
 _ATTRIBUTES: Final = {"psycopg": "read_only", "psycopg2": "readonly"}
+# PQTRANS_IDLE of libpq, by both drivers.
+_IDLE: Final = 0
 # Where a connection keeps how it was before.
 _BEFORE: Final = "c2c_before_read_only"
 _ON_REPLICA: Final = (
@@ -37,9 +45,13 @@ def read_only(engine: "Engine") -> "Engine":
     setattr(view, MAINTENANCE, True)
     if engine.driver in _ATTRIBUTES:
         event.listen(view, "engine_connect", _transactions_only_read)
+        # Meanwhile, options may have been set, and another connection may be in its place.
+        event.listen(view, "begin", _transaction_only_reads)
+        event.listen(view, "begin_twophase", _transactions_only_read)
         _listen(engine, "checkin", _transactions_as_before)
     elif engine.dialect.name == "sqlite":
         event.listen(view, "engine_connect", _query_only)
+        event.listen(view, "begin", _query_only)
         _listen(engine, "checkin", _query_and_write)
     _listen(engine, "handle_error", _explain_maintenance)
     return view
@@ -56,14 +68,42 @@ def _listen(engine: "Engine", name: str, listener: Callable[..., None]) -> None:
         event.listen(engine, name, listener)
 
 
-def _transactions_only_read(connection: "Connection") -> None:
+def _transactions_only_read(connection: "Connection", *_: Any) -> None:
+    """Those that begin from now on; one that a listener of the pool has begun is left alone."""
+    with _closed_if_it_fails(connection):
+        _only_read_if_idle(connection)
+
+
+def _transaction_only_reads(connection: "Connection") -> None:
+    """The one that begins now, or that a listener of the pool has begun."""
+    with _closed_if_it_fails(connection):
+        if not _only_read_if_idle(connection):
+            # Rolled back instead, what the listener has SET would be lost.
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+@contextlib.contextmanager
+def _closed_if_it_fails(connection: "Connection") -> Iterator[None]:
+    """What raises in an event, SQLAlchemy lets through: nobody else would give it back."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _only_read_if_idle(connection: "Connection") -> bool:
+    """Whether no transaction has begun, so that the driver lets one change how they begin."""
     driver: Any = connection.connection.dbapi_connection
+    if driver.info.transaction_status != _IDLE:
+        return False
     if driver.autocommit:
         # Without transactions, there would be none that reads only.
         connection.execution_options(isolation_level=connection.default_isolation_level)
     attribute = _ATTRIBUTES[connection.dialect.driver]
-    connection.info[_BEFORE] = getattr(driver, attribute)
+    connection.info.setdefault(_BEFORE, getattr(driver, attribute))
     setattr(driver, attribute, True)
+    return True
 
 
 def _transactions_as_before(driver: Any, record: Any) -> None:
@@ -82,8 +122,11 @@ def _transactions_as_before(driver: Any, record: Any) -> None:
 
 
 def _query_only(connection: "Connection") -> None:
-    connection.info[_BEFORE] = True
-    _pragma(connection.connection.dbapi_connection, 1)
+    # Not anew with each transaction; a connection in the place of a broken one has no info.
+    if _BEFORE not in connection.info:
+        connection.info[_BEFORE] = True
+        with _closed_if_it_fails(connection):
+            _pragma(connection.connection.dbapi_connection, 1)
 
 
 def _query_and_write(driver: Any, record: Any) -> None:

@@ -46,4 +46,6 @@ class ReadYourWrites:
 
 
 def _remember(session: Session) -> None:
-    session.info[_COMMITTED] = True
+    # A savepoint is released by this event, too; what is around it may still be rolled back.
+    if not session.in_nested_transaction():
+        session.info[_COMMITTED] = True

@@ -17,6 +17,10 @@ are read-only then. With :mod:`c2cotel.errors` that is a 503. With ``C2C_DB_READ
 request that would have been on the primary (see :mod:`c2cotel.db`) gets a 503 as soon as it asks
 for its session. ``C2C_DB_READONLY_RETRY_AFTER`` is told with both.
 
+It is the application's own sessions that are held back: those of requests, of what
+``c2cotel.db.init`` returns and of ``setup_session``. What uses an engine directly, or sets out to
+write, still can (:mod:`c2cotel.db` says how): only the database itself refuses everybody.
+
 A session that has begun before stays where it is until it ends: once ``in_use`` is 0 everywhere,
 the primary can be stopped. Afterwards, its pool begins with new connections.
 

@@ -127,6 +127,46 @@ WRONG = [
         {"sqlalchemy.url": URL, "sqlalchemy.wings": "2"},
         "sqlalchemy.wings: not an option of an engine with this URL. Take it out",
     ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.connect_args": '{"password": "hunter2"}'},
+        "a dictionary is needed, which no ini can have. Write them into the URL, for example ?appl",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.poolclass": "NullPool"},
+        "sqlalchemy.poolclass: a text, where a class is needed, which no ini can have. Take it",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.execution_options": "hunter2"},
+        "sqlalchemy.execution_options: a text, where a dictionary is needed",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.creator": "hunter2"},
+        "sqlalchemy.creator: a text, where a function is needed",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.pool_size": "-5"},
+        "sqlalchemy.pool_size (SQLALCHEMY_POOL_SIZE) = -5: less than 0. Write 0 for no limit",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.max_overflow": "-2"},
+        "sqlalchemy.max_overflow (SQLALCHEMY_MAX_OVERFLOW) = -2: less than -1. Write -1 for no l",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.pool_timeout": "soon"},
+        "sqlalchemy.pool_timeout = 'soon': not a whole number. Write for example 30.",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.isolation_level": "FOO"},
+        "sqlalchemy.isolation_level = 'FOO': not one of AUTOCOMMIT, READ COMMITTED, ",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.echo": "loudly"},
+        "sqlalchemy.echo = 'loudly': not what SQLAlchemy takes. Write for example true",
+    ),
+    (
+        {"sqlalchemy.url": URL, "sqlalchemy.pool_reset_on_return": "maybe"},
+        "sqlalchemy.pool_reset_on_return = 'maybe': not what SQLAlchemy takes. Write for example r",
+    ),
     ({"sqlalchemy.url": URL, "c2c.db_network_timeout": "long"}, "c2c.db_network_timeout = 'long'"),
 ]
 
@@ -190,6 +230,51 @@ def test_options_of_a_replica_without_url_are_said_to_be_ignored(caplog):
     settings = {"sqlalchemy.url": "sqlite://", "sqlalchemy_slave.pool_size": "5"}
     init(Configurator(settings=settings), "sqlalchemy", "sqlalchemy_slave")
     assert "sqlalchemy_slave.url is missing: there is no replica" in caplog.text
+
+
+def test_a_misspelt_prefix_of_the_replica_is_told_the_known_ones(caplog):
+    urls = {"sqlalchemy.url": "sqlite://", "sqlalchemy_slave.url": "sqlite:///x.db"}
+    factory = init(Configurator(settings=urls), "sqlalchemy", "sqlalchemy_slav")
+    assert factory.ro_engine is factory.rw_engine
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == (
+        "WARNING",
+        (
+            "sqlalchemy_slav.url is missing: there is no replica. There is one for "
+            "sqlalchemy_slave. If no replica is meant, write sqlalchemy_slav.url with nothing "
+            "after the equals sign."
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"sqlalchemy_slave.url": "", "sqlalchemy_other.url": "sqlite://"},
+        {"sqlalchemy_other.url": ""},
+    ],
+)
+def test_no_replica_is_said_of_nobody_who_means_it(caplog, more):
+    config = Configurator(settings={"sqlalchemy.url": "sqlite://", **more})
+    init(config, "sqlalchemy", "sqlalchemy_slave")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("option", "value"), [("pool_size", "0"), ("max_overflow", "-1")])
+def test_a_pool_without_limit(engine_of, option, value):
+    engine_of({"sqlalchemy.url": URL, f"sqlalchemy.{option}": value})
+
+
+def test_options_of_the_program_are_objects(engine_of):
+    options = {"connect_args": {"timeout": 3}, "poolclass": sqlalchemy.NullPool}
+    engine = engine_of({"sqlalchemy.url": "sqlite://"}, **options)
+    assert isinstance(engine.pool, sqlalchemy.NullPool)
+
+
+def test_an_isolation_level_as_sqlalchemy_takes_it(engine_of):
+    settings = {"sqlalchemy.url": URL, "sqlalchemy.isolation_level": "read_committed"}
+    engine_of(settings)
 
 
 def test_an_engine_of_the_tests_is_both():

@@ -22,10 +22,21 @@ def app(make, ini, hello):
         add(request)
         raise HTTPBadRequest
 
+    def savepoint(request):
+        with request.dbsession.begin_nested():
+            add(request)
+        return "added"
+
+    def refuse_after_savepoint(request):
+        savepoint(request)
+        raise HTTPBadRequest
+
     def only_read(request):
         return len(request.dbsession.execute(select(hello)).all())
 
-    views = {"engine": engine, "add": add, "refuse": refuse, "only_read": only_read, "slow": engine}
+    views = {"engine": engine, "slow": engine, "add": add, "refuse": refuse}
+    views |= {"savepoint": savepoint, "refuse_after_savepoint": refuse_after_savepoint}
+    views |= {"only_read": only_read}
 
     def begin(config):
         return init(config, PRIMARY, REPLICA, force_slave=["GET /slow"])
@@ -57,7 +68,14 @@ def test_under_https_the_cookie_is_for_https(app):
     )
 
 
-@pytest.mark.parametrize("line", ["POST /refuse", "POST /only_read", "GET /only_read"])
+def test_a_savepoint_counts_when_its_transaction_is_committed(app):
+    assert "Set-Cookie" in app("5")("POST /savepoint").headers
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["POST /refuse", "POST /refuse_after_savepoint", "POST /only_read", "GET /only_read"],
+)
 def test_who_has_written_nothing_gets_no_cookie(app, line):
     assert "Set-Cookie" not in app("5")(line).headers
 

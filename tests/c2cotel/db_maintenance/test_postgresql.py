@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from c2cotel.db.read_only import read_only
@@ -185,6 +186,143 @@ def test_however_many_factories_there_are_it_is_said_once(start, url):
     assert raised.value.__notes__ == [
         "The application is read-only for maintenance of its database."
     ]
+    engine.dispose()
+
+
+# --- SQL of the application's own before the transaction begins -----------------------------------
+
+
+@pytest.fixture(params=["connect", "checkout"])
+def set_by_listener(request):
+    """``set_by_listener(engine)``: each connection is in a transaction when it comes."""
+
+    def listen(engine):
+        @sqlalchemy.event.listens_for(engine, request.param)
+        def set_timeout(driver, *_):
+            driver.cursor().execute("SET statement_timeout TO '17s'")
+
+    return listen
+
+
+def test_a_listener_of_the_pool_may_run_sql_and_nothing_is_written(start, url, set_by_listener):
+    settings = {"sqlalchemy.pool_size": "1", "sqlalchemy.max_overflow": "0"}
+    app = start(url, **HANDLED, **settings, **{"sqlalchemy.pool_timeout": "1"})
+    engine = app.factory.rw_engine
+    set_by_listener(engine)
+    app.switch(readonly="true")
+    for _ in range(3):
+        assert app("GET /count").json == 0
+        assert app("POST /add").status_int == 503
+        with app.factory() as session:
+            assert session.scalar(text("SHOW transaction_read_only")) == "on"
+    assert engine.pool.checkedout() == 0
+    app.switch(readonly="false")
+    assert app("POST /add").json == "added"
+
+
+def test_what_a_listener_has_set_stays(url):
+    engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
+
+    @sqlalchemy.event.listens_for(engine, "checkout")
+    def set_timeout(driver, *_):
+        driver.cursor().execute("SET statement_timeout TO '17s'")
+
+    for _ in range(2):
+        with read_only(engine).connect() as connection:
+            assert connection.scalar(text("SHOW statement_timeout")) == "17s"
+            assert connection.scalar(text("SHOW transaction_read_only")) == "on"
+    engine.dispose()
+
+
+def test_the_transactions_after_that_of_a_listener_read_only_too(url, set_by_listener):
+    engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
+    set_by_listener(engine)
+    with read_only(engine).connect() as connection:
+        for _ in range(3):
+            with pytest.raises(InternalError, match="read-only transaction"):
+                connection.execute(INSERT)
+            connection.rollback()
+    with engine.begin() as connection:
+        connection.execute(INSERT)
+    engine.dispose()
+
+
+def test_a_connection_whose_transaction_has_failed_goes_back(start, url):
+    app = start(url, **{"sqlalchemy.pool_size": "1", "sqlalchemy.max_overflow": "0"})
+
+    @sqlalchemy.event.listens_for(app.factory.rw_engine, "checkout")
+    def fail(driver, *_):
+        with contextlib.suppress(Exception):
+            driver.cursor().execute("SELECT nothing")
+
+    app.switch(readonly="true")
+    for _ in range(2):
+        with pytest.raises(sqlalchemy.exc.DBAPIError, match="transaction is aborted"):
+            app("GET /count")
+        assert app.factory.rw_engine.pool.checkedout() == 0
+
+
+def test_a_connection_that_cannot_be_made_read_only_goes_back(url):
+    """Also one that nobody has got yet: its exception keeps it from being collected."""
+    engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0, pool_timeout=1)
+    view, kept = read_only(engine), []
+
+    @sqlalchemy.event.listens_for(view, "set_connection_execution_options")
+    def fail(*_):
+        raise RuntimeError("no options here")
+
+    @sqlalchemy.event.listens_for(engine, "checkout")
+    def without_transactions(driver, *_):
+        driver.autocommit = True
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no options here") as raised:
+            view.connect()
+        kept.append(raised.value)
+        assert engine.pool.checkedout() == 0
+    engine.dispose()
+
+
+# --- who wants to write nevertheless --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"isolation_level": "AUTOCOMMIT"},
+        {"isolation_level": "SERIALIZABLE"},
+        {"postgresql_readonly": False},
+        {"isolation_level": "AUTOCOMMIT", "postgresql_readonly": False},
+    ],
+)
+def test_the_options_of_a_connection_do_not_let_write(url, options):
+    engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
+    view = read_only(engine)
+    with Session(view) as session:
+        session.connection(execution_options=options)
+        with pytest.raises(InternalError, match="read-only transaction"):
+            session.execute(INSERT)
+    with view.connect().execution_options(**options) as connection:
+        for _ in range(2):
+            with pytest.raises(InternalError, match="read-only transaction"):
+                connection.execute(INSERT)
+            connection.rollback()
+    with pytest.raises(InternalError), view.execution_options(**options).begin() as connection:
+        connection.execute(INSERT)
+    with engine.begin() as connection:
+        assert not connection.connection.dbapi_connection.autocommit
+        connection.execute(INSERT)
+    engine.dispose()
+
+
+def test_the_connection_in_the_place_of_a_broken_one_reads_only(url):
+    engine = sqlalchemy.create_engine(url)
+    with read_only(engine).connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.invalidate()
+        connection.rollback()
+        with pytest.raises(InternalError, match="read-only transaction"):
+            connection.execute(INSERT)
     engine.dispose()
 
 

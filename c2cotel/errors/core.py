@@ -122,13 +122,14 @@ def _shown(text: str) -> str:
 def _without_passwords(line: str) -> str:
     found = _STATEMENT.search(line)
     end = found.start() if found else len(line)
-    return redacted_text(line[:end]) + line[end:]
+    return redacted_text(line[:end], values=True) + line[end:]
 
 
 def _first_line(error: BaseException) -> str:
     """What the driver says first; what follows has the values of the row, and the statement."""
     text = said(getattr(error, "orig", None) or error).strip()
-    return redacted_text(text.partition("\n")[0].strip()[:_LONGEST])
+    # A value in that line is the client's own, who is told what is wrong with it.
+    return redacted_text(text.partition("\n")[0].strip()[:_LONGEST], values=True)
 
 
 def _refused_by_database(error: BaseException) -> Verdict:

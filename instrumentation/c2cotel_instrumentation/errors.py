@@ -8,10 +8,14 @@ from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Span, StatusCode
 
 from c2cotel_instrumentation.once import Once
-from c2cotel_instrumentation.redaction import redacted_text
+from c2cotel_instrumentation.redaction import redacted_text, without_quoted
 
 _LONGEST_DESCRIPTION: Final = 2048
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: read_only_sql_transaction.
+_SQLSTATE: Final = 5
+_MOST_CAUSES: Final = 100
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: what is wrong is a value.
+_DATA: Final = "22"
+# read_only_sql_transaction.
 _READ_ONLY_TRANSACTION: Final = "25006"
 # https://sqlite.org/rescode.html#readonly
 _SQLITE_READONLY: Final = 8
@@ -28,7 +32,8 @@ def type_name(error: BaseException) -> str:
 def sqlstate(error: BaseException) -> str | None:
     """The SQLSTATE of an error of psycopg, psycopg2 or asyncpg, if it has one."""
     for attribute in ("sqlstate", "pgcode"):
-        if isinstance(code := getattr(error, attribute, None), str):
+        code = getattr(error, attribute, None)
+        if isinstance(code, str) and len(code) == _SQLSTATE:
             return code
     return None
 
@@ -45,18 +50,20 @@ def refused_write(error: BaseException) -> bool:
 def fail(span: Span, error: BaseException) -> None:
     """Give *span* the status ERROR and, if *error* was raised, the event of the exception.
 
-    None of their texts shows what :func:`redacted_text` takes out.
+    None of their texts shows what :func:`redacted_text` takes out, nor what PostgreSQL quotes in an
+    error of class 22, which is about a value.
     """
     name = type(error).__name__
     try:
-        text = redacted_text(str(error))
+        messages = _messages_with_values(error)
+        text = _shown(str(error), messages)
     except Exception:  # noqa: BLE001 - its __str__ is somebody else's
         span.set_status(StatusCode.ERROR, name)
         return
     span.set_status(StatusCode.ERROR, f"{name}: {text}"[:_LONGEST_DESCRIPTION])
     # Without a traceback it was returned, not raised: there is no stack to record.
     if error.__traceback__ is not None:
-        stack = redacted_text("".join(traceback.format_exception(error)))
+        stack = _shown("".join(traceback.format_exception(error)), messages)
         span.record_exception(
             error,
             {
@@ -64,6 +71,34 @@ def fail(span: Span, error: BaseException) -> None:
                 exception_attributes.EXCEPTION_STACKTRACE: stack,
             },
         )
+
+
+def _shown(text: str, messages: list[str]) -> str:
+    for message in messages:
+        text = text.replace(message, without_quoted(message))
+    return redacted_text(text)
+
+
+def _messages_with_values(error: BaseException) -> list[str]:
+    """What the database said of a value, in *error* or in what it comes from."""
+    messages: list[str] = []
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting and len(seen) < _MOST_CAUSES:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if (sqlstate(each) or "").startswith(_DATA):
+            said = getattr(getattr(each, "diag", None), "message_primary", None)
+            said = said or getattr(each, "message", None)  # asyncpg's
+            if isinstance(said, str) and said:
+                messages.append(said)
+        others = each.__cause__, each.__context__, getattr(each, "orig", None)
+        waiting += [other for other in others if isinstance(other, BaseException)]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+    return messages
 
 
 class Complaint:

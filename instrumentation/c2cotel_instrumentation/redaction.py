@@ -26,17 +26,45 @@ _IN_TEXT: Final = re.compile(
     |(?<=;) [^\s"'<>/?\#=;]*=(?:[^\s"'<>/?\#]|'(?=[\w%]))*""",
     re.VERBOSE,
 )
-# What SQLAlchemy adds to the text of the driver's error, with all values, up to its last line, the
-# next exception of the traceback (indented, within a group) or the end; or quoted on one line.
+# Where the text of an exception ends: SQLAlchemy's last line, the next exception of the traceback
+# (indented, within a group) or the end.
+_END: Final = r"""
+    \n[ |]*\(Background[ ]on[ ]this[ ]error[ ]at:
+    |\n[ |]*\n[ |]*(?:The[ ]above[ ]exception[ ]was|During[ ]handling[ ]of)
+    |\n[ |]*\+-
+    |\n[ |]*Traceback[ ]\(most[ ]recent[ ]call[ ]last\):
+    |\Z"""
+# What SQLAlchemy adds to the text of the driver's error, with all values; or quoted on one line.
 _STATEMENT: Final = re.compile(
-    r"""(^[ |]*)\[(?:SQL|parameters):[ ] .*?
-        (?=\n[ |]*\(Background[ ]on[ ]this[ ]error[ ]at:
-          |\n[ |]*\n[ |]*(?:The[ ]above[ ]exception[ ]was|During[ ]handling[ ]of)
-          |\n[ |]*\+-
-          |\Z)
+    rf"""(^[ |]*)\[(?:SQL|parameters):[ ] .*? (?={_END})
     |\[(?:SQL|parameters):[ ] [^\n]*""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
+# What PostgreSQL says besides its message: the row, the line of the statement, where it was called.
+# Values may have lines of their own, so it goes up to the end; or quoted on one line.
+_DETAILS: Final = re.compile(
+    rf"""(?:\A|\n)[ |]*(?:LINE[ ]\d+:[ ]|(?:DETAIL|HINT|CONTEXT|QUERY):[ ]{{2}})
+        .*? (?=\n[ |]*\[(?:SQL|parameters):[ ] | {_END})
+    |\\n(?:LINE[ ]\d+:[ ]|(?:DETAIL|HINT|CONTEXT|QUERY):[ ]{{2}}) [^\n]*""",
+    re.DOTALL | re.VERBOSE,
+)
+# The same without its label.
+_ROW: Final = re.compile(r"(Key \([^\n=]{1,200}\)=\(|Failing row contains \()[^\n]*")
+# The messages of PostgreSQL that quote a value: to the last quote of the line, or of the next ones.
+_VALUE: Final = re.compile(
+    r"""( (?: invalid[ ]input[ ]syntax[ ]for[ ]type[ ][^\n:]{1,100}
+            | invalid[ ]input[ ]value[ ]for[ ]enum[ ][^\n:]{1,100}
+            | invalid[ ]value[ ]for[ ]parameter[ ]"[^"\n]{1,100}"
+            | malformed[ ]\w{1,50}[ ]literal
+            | (?:field[ ]value|displacement|timestamp|date|interval|oid)[ ]out[ ]of[ ]range
+          ):[ ]
+        | \bat[ ]or[ ]near[ ]
+      ) (?: "[^\n]*" | "[^"]*(?:"|\Z))
+    | (\bvalue[ ])"[^"\n]*"(?=[ ]is[ ]out[ ]of[ ]range[ ]for[ ]type)
+    | (\binvalid[ ]input[ ]for[ ]query[ ]argument[ ]\$\d+:[ ])[^\n]*""",
+    re.VERBOSE,
+)
+_QUOTED: Final = re.compile(r'(\A|: |\bvalue )".*"', re.DOTALL)
 # What redis-py says of a command in a pipeline: "Command # 1 (SET key value) of pipeline …".
 _COMMAND: Final = re.compile(r"Command # \d+ \([^\s)]*(?= )")
 _COMMAND_END: Final = ") of pipeline caused error"
@@ -88,15 +116,29 @@ def redacted_url(url: str) -> str:
     return f"{before}{mark}{redacted_query(query)}{hash_}{redacted_query(fragment)}"
 
 
-def redacted_text(text: str) -> str:
-    """*text* with its URLs redacted, and without the values in errors of SQLAlchemy and Redis.
+def redacted_text(text: str, *, values: bool = False) -> str:
+    """*text* with its URLs redacted, and without the values in errors of databases and Redis.
 
-    Made for the texts of exceptions and their tracebacks. The statement is on its own span.
+    Made for the texts of exceptions and their tracebacks. The statement is on its own span. Of what
+    PostgreSQL says, the message stays, with ``"?"`` for a value that it quotes; *values* leaves
+    all of it.
     """
+    if not values:
+        text = _ROW.sub(rf"\1{REDACTED})", _DETAILS.sub("", text))
+        text = _VALUE.sub(_without_value, text)
     text = _STATEMENT.sub(rf"\1[statement {REDACTED}]", text)
     text = _ARGUMENTS.sub(REDACTED, _without_arguments(text))
     text = _PASSWORD.sub(rf"\1:{REDACTED}@", text)
     return _IN_TEXT.sub(lambda found: redacted_query(found[0]), text)
+
+
+def without_quoted(message: str) -> str:
+    """*message* of a database with ``"?"`` for what it quotes after a colon, or as a value."""
+    return _QUOTED.sub(r'\1"?"', message)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f'{found[1] or found[2] or found[3]}"?"'
 
 
 def _without_arguments(text: str) -> str:

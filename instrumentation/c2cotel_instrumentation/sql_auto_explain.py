@@ -100,7 +100,11 @@ class AutoExplain:
         elif isinstance(notices := getattr(driver, "notices", None), _Notices) and (
             notices.tell == self._tell
         ):
-            driver.notices = list(notices)
+            # The server goes on until the transaction ends: what it tells must not get in.
+            if status(driver) == IDLE:
+                driver.notices = list(notices)
+            else:
+                notices.tell = _ignore
 
     def _go_on(self, pooled: "PoolProxiedConnection") -> None:
         """Let the server know that the result has been read: it is over then, and it tells.
@@ -168,6 +172,10 @@ class AutoExplain:
             and (duration := sql_plans.duration_of(message)) > self._longest
         ):
             self._heard, self._longest = message, duration
+
+
+def _ignore(_: str) -> None:
+    """What is told when nobody asks any more."""
 
 
 class _Notices(list[str]):

@@ -1,7 +1,8 @@
 """What is known of the engines of SQLAlchemy: their databases, names, and the statements they send.
 
 Looking a statement up is what each of them costs; reading one is what each new text costs. The
-texts of an engine are kept while they are among the last 512.
+texts of an engine are kept while they are among the last 512. The first 300 tables are named;
+statements of others have an operation only.
 """
 
 import weakref
@@ -12,7 +13,7 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from opentelemetry.util.types import AttributeValue
 
 from c2cotel_instrumentation import sql
-from c2cotel_instrumentation.errors import type_name
+from c2cotel_instrumentation.errors import sqlstate, type_name
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect, Engine
@@ -22,7 +23,8 @@ Attributes = dict[str, AttributeValue]
 ENGINE: Final = "c2c.engine"
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 _CACHED: Final = 512
-_SQLSTATE: Final = 5
+# Temporary tables have names that the application makes up: each would be a series.
+_MOST_TABLES: Final = 300
 _CLASS: Final = 2
 
 
@@ -64,6 +66,7 @@ class Database:
         "__weakref__",
         "_ends",
         "_server",
+        "_tables",
         "common",
         "complete",
         "dialect",
@@ -73,7 +76,11 @@ class Database:
         "system",
     )
 
-    def __init__(self, engine: "Engine", engine_name: str | None, connection: Any) -> None:
+    def __init__(
+        self, engine: "Engine", engine_name: str | None, connection: Any, tables: set[str]
+    ) -> None:
+        # Those that have been named, by all databases.
+        self._tables = tables
         self.dialect = dialect = engine.dialect
         maria = dialect.name == "mysql" and getattr(dialect, "is_mariadb", False)
         self.system = "mariadb" if maria else _SYSTEMS.get(dialect.name, dialect.name)
@@ -109,6 +116,11 @@ class Database:
 
     def _statement(self, text: str) -> Statement:
         operation, table = sql.operation(text, self.system)
+        if table is not None and table not in self._tables:
+            if len(self._tables) < _MOST_TABLES:
+                self._tables.add(table)
+            else:
+                table = None
         name = f"{operation} {table}" if table else operation or self.system
         attributes = self._attributes_of(operation, table)
 
@@ -154,6 +166,7 @@ class Engines:
     def __init__(self, on_new: "Callable[[Dialect], None] | None" = None) -> None:
         self.on_new = on_new
         self._known: dict[int, tuple[Database, weakref.ref[Engine]]] = {}
+        self._tables: set[str] = set()
 
     def of(self, engine: "Engine", connection: Any = None) -> Database:
         """That of *engine*, told by one of its pool's connections what its URL does not say."""
@@ -179,7 +192,7 @@ class Engines:
                 and (other.complete or connection is None)
             ),
             None,
-        ) or Database(engine, name, connection)
+        ) or Database(engine, name, connection, self._tables)
         if connection is not None and self.on_new is not None:
             # First: who finds it known relies on that.
             self.on_new(engine.dialect)
@@ -189,7 +202,7 @@ class Engines:
 
 def error_type(error: BaseException) -> str:
     """The class of the SQLSTATE, such as 23 for constraints; where there is none, its name."""
-    code = _sqlstate(error)
+    code = sqlstate(error)
     return type_name(error) if code is None else code[:_CLASS]
 
 
@@ -199,15 +212,7 @@ def status_code(error: BaseException, system: AttributeValue) -> str | None:
         code = error.args[0] if error.args else None
         return str(code) if isinstance(code, int) else None
     name = getattr(error, "sqlite_errorname", None)
-    return name if isinstance(name, str) else _sqlstate(error)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    for attribute in ("sqlstate", "pgcode"):
-        code = getattr(error, attribute, None)
-        if isinstance(code, str) and len(code) == _SQLSTATE:
-            return code
-    return None
+    return name if isinstance(name, str) else sqlstate(error)
 
 
 def _engine_name(engine: Any) -> str | None:

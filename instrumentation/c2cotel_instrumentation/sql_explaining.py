@@ -10,6 +10,10 @@
 Whatever is asked here stands in a savepoint of its own, if there is a transaction: what fails
 leaves that as it was. A transaction that has failed is not touched, nor a pipeline.
 
+What auto_explain tells has all values. SQLAlchemy would log it at INFO: a filter on its logger
+drops it, from the first profiling on. A notice handler that the application has added to a
+connection of psycopg 3 gets these messages too.
+
 Source: https://www.postgresql.org/docs/current/auto-explain.html.
 """
 
@@ -75,8 +79,8 @@ class Explainers:
         self._known: WeakKeyDictionary[Any, Explainer] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._stopped = False
-        # SQLAlchemy logs what the server tells psycopg 3, with all values.
-        logging.getLogger(_NOTICES).addFilter(self._is_no_plan)
+        # Also after stop(): transactions that have asked for plans are told them until they end.
+        logging.getLogger(_NOTICES).addFilter(_is_no_plan)
 
     def of(self, connection: "Connection") -> "Explainer | None":
         """That of this connection; None for a database whose plans we cannot read."""
@@ -95,16 +99,22 @@ class Explainers:
 
     def stop(self) -> None:
         """Put back what the connections had."""
-        logging.getLogger(_NOTICES).removeFilter(self._is_no_plan)
         with self._lock:
             self._stopped = True
             known = list(self._known.items())
         for driver, explainer in known:
             explainer.stop(driver)
 
-    def _is_no_plan(self, record: logging.LogRecord) -> bool:
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(each, str) and sql_plans.is_plan(each) for each in arguments)
+
+def let_plans_be_logged() -> None:
+    """Take away what keeps SQLAlchemy from logging what the server tells, with all values."""
+    logging.getLogger(_NOTICES).removeFilter(_is_no_plan)
+
+
+def _is_no_plan(record: logging.LogRecord) -> bool:
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    told = record.msg, *arguments
+    return not any(isinstance(each, str) and sql_plans.is_plan(each) for each in told)
 
 
 class Explainer:

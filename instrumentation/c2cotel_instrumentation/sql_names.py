@@ -9,7 +9,8 @@ in one message in its place. Other drivers, and a transaction that has begun alr
 itself.
 
 ``SET …`` and ``LOCK …`` may have to come before the first query of a transaction, which
-``set_config`` is: with these, it waits for the next statement. In autocommit there is no
+``set_config`` is: with these, it waits for the next statement. So it does with ``ROLLBACK …``, and
+in a transaction that has failed, where nothing else is possible. In autocommit there is no
 transaction to name.
 """
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 # In the __dict__ of a Connection whose transaction has no name yet.
 _NAMELESS: Final = "_c2cotel_nameless"
-_BEFORE_QUERIES: Final = frozenset(("BEGIN", "LOCK", "SET", "SHOW", "START"))
+_UNNAMED: Final = frozenset(("BEGIN", "LOCK", "ROLLBACK", "SET", "SHOW", "START"))
+# libpq's IDLE and INTRANS.
+_USABLE: Final = (0, 2)
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.:+/=@-]")
 # PostgreSQL cuts what is longer, and says so with every one.
 _LONGEST: Final = 63
@@ -73,7 +76,10 @@ class Names:
             if (request_id := current_request_id()) is None or self._left_alone(context):
                 return
             system = connection.dialect.name
-            if sql.operation(str(statement), system).name in _BEFORE_QUERIES:
+            if sql.operation(str(statement), system).name in _UNNAMED:
+                return
+            # What comes next fails by itself; the name waits for what comes after a ROLLBACK.
+            if not _is_usable(connection):
                 return
             del connection.__dict__[_NAMELESS]
             if system == "postgresql":
@@ -83,6 +89,12 @@ class Names:
             if isinstance(error, connection.dialect.loaded_dbapi.Error):
                 raise
             self._complain(error)
+
+
+def _is_usable(connection: "Connection") -> bool:
+    """Whether a query of ours may be sent, as far as its driver knows."""
+    info = getattr(connection.connection.driver_connection, "info", None)
+    return getattr(info, "transaction_status", _USABLE[0]) in _USABLE
 
 
 def _send(connection: "Connection", name: str) -> None:
@@ -112,14 +124,16 @@ def _send_psycopg(pooled: "PoolProxiedConnection", dialect: "Dialect", name: str
 
     connection: Any = pooled.driver_connection
     status = connection.pgconn.transaction_status
-    if status == TransactionStatus.IDLE and hasattr(connection, "_get_tx_start_command"):
-        # In a pipeline of the application, messages with two statements are not allowed.
-        if connection.pgconn.pipeline_status == PipelineStatus.OFF:
-            return _begin(pooled, connection, name, is_async=dialect.is_async)
-    elif status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-        # What comes next fails by itself, unless it is a ROLLBACK.
-        return None
-    return _send_alone(pooled, dialect, name)
+    # In a pipeline of the application, messages with two statements are not allowed.
+    alone = connection.pgconn.pipeline_status != PipelineStatus.OFF
+    if (
+        alone
+        or status != TransactionStatus.IDLE
+        or not hasattr(connection, "_get_tx_start_command")
+    ):
+        _send_alone(pooled, dialect, name)
+    else:
+        _begin(pooled, connection, name, is_async=dialect.is_async)
 
 
 def _begin(pooled: "PoolProxiedConnection", connection: Any, name: str, *, is_async: bool) -> None:

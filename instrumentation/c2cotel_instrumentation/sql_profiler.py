@@ -16,7 +16,8 @@ none is used: the method of ``Connection`` that executes is wrapped meanwhile.
 The plan is the one of the real execution where the server tells it (auto_explain), else what
 EXPLAIN says: see :mod:`~c2cotel_instrumentation.sql_explaining`. It is on the statement's span; on
 the current one, if the statement has none or a server-side cursor tells it when it is closed.
-Neither it nor the log has values, unless they are asked for; the log is at INFO.
+Neither it nor the log has values, unless they are asked for; the log is at INFO. A notice handler
+of the application's own gets what the server tells, with values.
 
 Nothing that goes wrong in here reaches the application.
 """
@@ -44,7 +45,14 @@ from c2cotel_instrumentation.errors import Complaint, type_name
 from c2cotel_instrumentation.routes import current_route
 from c2cotel_instrumentation.sql_engines import Engines
 from c2cotel_instrumentation.sql_executions import Executed, log, shown
-from c2cotel_instrumentation.sql_explaining import EXPLAINABLE, Answer, Explainer, Explainers, Wish
+from c2cotel_instrumentation.sql_explaining import (
+    EXPLAINABLE,
+    Answer,
+    Explainer,
+    Explainers,
+    Wish,
+    let_plans_be_logged,
+)
 from c2cotel_instrumentation.sql_plans import Plan
 from c2cotel_instrumentation.wrapping import Wrappings
 
@@ -99,6 +107,7 @@ class SqlProfilerInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the bas
 
     def _uninstrument(self, **_: Any) -> None:
         self.profile(None)
+        let_plans_be_logged()
 
     def profile(self, rules: Rules | None, audience: Audience | None = None) -> None:
         """Begin to profile by these *rules*, in the place of others; None ends it.

@@ -165,10 +165,72 @@ def test_a_text_does_not_show_what_was_sent_to_redis(text, shown):
     assert redacted_text(text) == shown
 
 
+KEY = 'duplicate key value violates unique constraint "t_email_key"'
+DETAIL = "DETAIL:  Key (email)=(bob@example.org) already exists."
+LINE = "LINE 1: select * from t where emial = 'hunter2'\n                              ^"
+POSTGRESQL = [
+    (f"{KEY}\n{DETAIL}", KEY),
+    (f"{KEY}\n{DETAIL}\nHINT:  hunter2\nCONTEXT:  SQL statement", KEY),
+    ("bad\nDETAIL:  Failing row contains (1, a\nhunter2).\n", "bad"),
+    (f'column "emial" does not exist\n{LINE}', 'column "emial" does not exist'),
+    (f"| (E) {KEY}\n| {DETAIL}\n| [SQL: x]\n+---", f"| (E) {KEY}\n| [statement REDACTED]\n+---"),
+    (
+        f"E: {KEY}\n{DETAIL}\n\nThe above exception was the direct cause",
+        f"E: {KEY}\n\nThe above exception was the direct cause",
+    ),
+    (
+        f"{KEY}\n{DETAIL}\nTraceback (most recent call last):\n",
+        f"{KEY}\nTraceback (most recent call last):\n",
+    ),
+    (rf"UniqueViolation('{KEY}\n{DETAIL}')", f"UniqueViolation('{KEY}"),
+    ("'D': 'Key (email)=(bob) already exists.'", "'D': 'Key (email)=(REDACTED)"),
+    *(
+        (message.format('"s3cret"'), message.format('"?"'))
+        for message in (
+            "invalid input syntax for type integer: {}",
+            "invalid input syntax for type timestamp with time zone: {}\nnext",
+            'invalid input value for enum "Mood": {}',
+            "malformed array literal: {}",
+            "date/time field value out of range: {}",
+            'invalid value for parameter "TimeZone": {}',
+            "value {} is out of range for type integer",
+            "syntax error at or near {}",
+        )
+    ),
+    (
+        'invalid input syntax for type uuid: "s3\ncret"\nx',
+        'invalid input syntax for type uuid: "?"\nx',
+    ),
+    (
+        "invalid input for query argument $1: 's3cret' (an integer is required)",
+        'invalid input for query argument $1: "?"',
+    ),
+]
+KEPT = [
+    KEY,
+    'relation "t" does not exist',
+    'null value in column "a" of relation "t" violates not-null constraint',
+    'nothing is called: "x"',
+    "See the value of DETAIL: none, LINE 1: none",
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), POSTGRESQL + [(text, text) for text in KEPT])
+def test_a_text_does_not_show_the_values_that_postgresql_tells(text, shown):
+    assert redacted_text(text) == shown
+
+
+@pytest.mark.parametrize("text", [f"{KEY}\n{DETAIL}", 'malformed array literal: "s3cret"'])
+def test_unless_who_reads_it_may_see_them(text):
+    assert redacted_text(text, values=True) == text
+
+
 @pytest.mark.parametrize(
     "unit",
     [
         *("?", ";", "#", "://", "://a:", "[SQL: ", "\n[SQL: ", "\n| ", "'a"),
+        *("\nDETAIL:  ", "\nLINE 1: ", "\\nDETAIL:  ", "Key (", "Key (a)=(", 'out of range: "'),
+        *("invalid input syntax for type ", 'date out of range: "', 'value "', 'at or near "\n'),
         *("Command # 1 (GET ", ") of pipeline caused error", ", with args beginning with: "),
     ],
 )

@@ -668,6 +668,29 @@ def test_the_notices_of_the_application_still_reach_it(engine, profile, caplog):
     assert "duration: " not in caplog.text
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_no_values_are_logged_when_it_ends_within_a_transaction(
+    engine, profile, heard, way, caplog, again
+):
+    caplog.set_level(logging.INFO, "sqlalchemy.dialects.postgresql")
+    profiler = profile()
+    secret = sa.select(users).where(users.c.name == sa.literal_column("'top secret'"))
+    with engine.begin() as connection:
+        connection.execute(secret)
+        profiler.profile(None)
+        for _ in range(2):
+            connection.execute(secret)
+        connection.exec_driver_sql("DO $$BEGIN RAISE NOTICE 'hello'; END$$")
+        driver = connection.connection.driver_connection
+        assert "secret" not in str(getattr(driver, "notices", ""))
+        if again:
+            profile()
+            connection.execute(secret)
+    assert "hello" in caplog.text
+    assert "secret" not in caplog.text
+    assert heard.sources == [way] * (1 + again)
+
+
 def test_the_log_of_the_server_has_no_plans(server, profile):
     profile()
     engine = sa.create_engine(server.told)
@@ -735,6 +758,7 @@ def test_off_there_is_nothing_to_pay(engine, heard):
         connection.execute(sa.select(users))
         driver = connection.connection.driver_connection
         before = sa.create_engine(engine.url, poolclass=NullPool).connect()
+        connection.commit()
         profiler.profile(None)
         assert sa.Connection._exec_single_context is executing
         connection.execute(sa.select(users))

@@ -291,6 +291,24 @@ def test_a_statement_that_fails_fails_as_it_does_without_us(engine):
 
 
 @pytest.mark.usefixtures("named")
+def test_a_failed_transaction_goes_back_to_its_savepoint_and_has_the_name_then(engine):
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        savepoint = connection.begin_nested()
+        with pytest.raises(sa.exc.DataError):
+            connection.exec_driver_sql("SELECT 1/0")
+        with request():
+            savepoint.rollback()
+            assert name(connection) == "abc-1"
+    with request(), engine.connect() as connection:
+        with pytest.raises(sa.exc.ProgrammingError):
+            connection.exec_driver_sql("SHOW nothing_here")
+        connection.exec_driver_sql("ROLLBACK")
+        # psycopg2 does not know that it has to begin again.
+        assert name(connection) in ("abc-1", "own")
+
+
+@pytest.mark.usefixtures("named")
 def test_a_connection_that_is_gone_is_told_and_replaced(engine):
     def pid(connection):
         return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()

@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session, declarative_base
 from sqlalchemy.pool import StaticPool
 
+from c2cotel_instrumentation.errors import fail
 from c2cotel_instrumentation.sql import HELD, RUNNING
 from c2cotel_instrumentation.sql_engines import error_type, status_code
 from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor
@@ -466,6 +467,23 @@ def test_ten_thousand_texts_are_counted_and_not_kept(engine, telemetry):
     assert telemetry.durations[0] == (SELECT, 10_000)
 
 
+def test_tables_beyond_the_first_three_hundred_are_not_named(engine, telemetry):
+    telemetry.instrument(tracer_provider=NoOpTracerProvider())
+    with engine.connect() as connection, new_engine("sqlite://").connect() as other:
+        for number in range(400):
+            asker = connection if number % 2 else other
+            asker.exec_driver_sql(f"CREATE TEMPORARY TABLE t{number} (id integer)")
+            asker.exec_driver_sql(f"INSERT INTO t{number} VALUES (1)")  # noqa: S608 - a number
+        connection.exec_driver_sql("INSERT INTO t1 VALUES (1)")
+    tables = [
+        (attributes.get("db.collection.name"), count)
+        for attributes, count in telemetry.durations
+        if attributes["db.operation.name"] == "INSERT"
+    ]
+    assert len(tables) == 301
+    assert {("t1", 2), ("t2", 1), (None, 100)} < set(tables)
+
+
 def test_suppressed_instrumentation_is_obeyed(engine, telemetry):
     telemetry.instrument()
     with suppress_instrumentation(), engine.begin() as connection:
@@ -715,6 +733,64 @@ def test_psycopg2(postgres_url, telemetry):
     assert telemetry.names == ["CREATE", "INSERT two", "INSERT two", "ROLLBACK", "COMMIT"]
     assert telemetry.spans[2].attributes["error.type"] == "23"
     assert telemetry.spans[2].attributes["db.response.status_code"] == "23505"
+
+
+# Not where it is used: the stack shows lines of this file.
+BOB = {"value": "bob@example.org"}
+WITH_VALUES = [
+    (
+        "INSERT INTO kept VALUES (2, :value, 'ok')",
+        'duplicate key value violates unique constraint "kept_email_key"',
+    ),
+    (
+        "INSERT INTO kept VALUES (NULL, :value, 'ok')",
+        'null value in column "id" of relation "kept"',
+    ),
+    ("SELECT * FROM kept WHERE emial = :value OR email = 'hunter2'", '"emial" does not exist'),
+    ("SELECT CAST(CAST(:value AS text) AS int)", 'invalid input syntax for type integer: "?"'),
+    ("SELECT CAST(CAST(:value AS text) AS int[])", 'malformed array literal: "?"'),
+    ("SELECT CAST(CAST(:value AS text) AS date)", 'invalid input syntax for type date: "?"'),
+    ("SELECT CAST(CAST(:value AS text) AS mood)", 'invalid input value for enum mood: "?"'),
+    ("SELECT to_date(:value, 'YYYY')", 'invalid value "?"'),
+    ("SELECT CAST('99999999999' AS int) + 0", 'value "?" is out of range for type integer'),
+    ("UPDATE kept SET mood = :value", 'invalid input value for enum mood: "?"'),
+    ("SELECT 1 FROM kept WHERE 'hunter2' 'hunter2' :value", 'syntax error at or near "?"'),
+    ("SELECT fail(:value)", 'invalid input syntax for type integer: "?"'),
+]
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize(("statement", "said"), WITH_VALUES)
+def test_no_error_of_postgresql_has_values(postgres_url, telemetry, driver, statement, said):
+    telemetry.instrument()
+    engine = sa.create_engine(sa.make_url(postgres_url).set(drivername=f"postgresql+{driver}"))
+    tracer = telemetry.tracer_provider.get_tracer("test")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE TYPE mood AS ENUM ('ok');"
+            "CREATE TABLE kept (id integer NOT NULL, email text UNIQUE, mood mood);"
+            "INSERT INTO kept VALUES (1, 'bob@example.org', 'ok');"
+            "CREATE FUNCTION fail(v text) RETURNS int LANGUAGE plpgsql AS "
+            "$$ BEGIN EXECUTE 'SELECT ' || quote_literal(v) || '::int'; RETURN 1; END $$"
+        )
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            connection.execute(sa.text(statement), BOB)
+        connection.rollback()
+    engine.dispose()
+    # What the span of its request gets.
+    with tracer.start_as_current_span("request") as outer:
+        fail(outer, raised.value)
+    failed = [span for span in telemetry.spans if span.status.status_code == StatusCode.ERROR]
+    assert len(failed) == 2
+    for span in failed:
+        (event,) = span.events
+        message, stack = (
+            event.attributes[f"exception.{name}"] for name in ("message", "stacktrace")
+        )
+        for text in (span.status.description, message, stack):
+            assert said in text
+            for value in ("bob", "hunter2", "99999"):
+                assert value not in text
 
 
 def test_what_sqlalchemy_asks_on_its_first_connection_is_not_the_application_s(

@@ -64,7 +64,10 @@ def explain_replica(replica: "Engine") -> None:
 
 def _listen(engine: "Engine", name: str, listener: Callable[..., None]) -> None:
     """Once, however many have asked for it: the pool and the dialect are those of all views."""
-    if not event.contains(engine, name, listener):
+    # Not event.contains: it goes by id(engine), which may have been that of an engine long gone.
+    listening = engine.dialect.__dict__.setdefault("c2c_listening", set())
+    if (name, listener) not in listening:
+        listening.add((name, listener))
         event.listen(engine, name, listener)
 
 

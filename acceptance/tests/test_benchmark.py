@@ -1,6 +1,7 @@
 """``make bench`` works, and our store stays well ahead of what it is compared with.
 
-The ratios have a large margin; the overhead of a request is for ``make bench`` to judge.
+The ratios have a large margin. The overhead of requests and statements is for ``make bench``, which
+takes longer, to judge.
 """
 
 import json
@@ -37,10 +38,3 @@ def test_measurements_cost_a_fraction_of_what_they_cost_elsewhere(tmp_path):
     assert ratios["counter.add / prometheus_client"] < 1
     assert ratios["histogram.record / prometheus_client"] < 1
     assert "counter.add" in output
-
-
-def test_statements_cost_a_fraction_of_what_they_cost_with_contrib(tmp_path):
-    ratios, output = bench("statements", tmp_path)
-    assert ratios["overhead of a sampled statement / contrib"] < 3 / 4
-    assert ratios["overhead of an unsampled statement / contrib"] < 1 / 2
-    assert "CPU of one statement" in output

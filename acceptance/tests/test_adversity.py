@@ -86,7 +86,7 @@ def longest_end(serve):
     """Seconds: C2C_EXIT_TIMEOUT, gunicorn's own without a collector, and some for the machine."""
     alone = serve()
     alone.send(HELLO, count=100)
-    return 5 + alone.process.stop() + 1
+    return 5 + alone.process.stop() + 0.5
 
 
 @pytest.mark.alone

@@ -12,14 +12,38 @@ When :meth:`Switch.set` returns, every process that answered has applied the val
 other hosts if Redis is there. Redis away costs half a second at most, and then the host.
 """
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from c2cotel.broadcast.agreement import Agreement
     from c2cotel.broadcast.records import Record
 
 T = TypeVar("T")
+
+_LONGEST: Final = 31_536_000.0  # a year, in seconds
+_LONGEST_SHOWN: Final = 80
+
+
+def checked_ttl(text: str) -> float | None:
+    """How many seconds a value lasts, as an operator writes it; None for ``never``.
+
+    Raises:
+        ValueError: not a number, not above 0, or more than a year.
+    """
+    if text == "never":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(
+            f"ttl={text[:_LONGEST_SHOWN]!r}: expected a number of seconds above 0 and up to "
+            f"{_LONGEST:.0f}, for example 900; or never"
+        )
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ logging meanwhile wins: what they set is then the configured level, and nothing 
 
 import functools
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 KIND = "logging_level"
 LONGEST_NAME = 200
-LONGEST_TTL = 31_536_000.0  # a year, in seconds
 ROOT = ""
 
 
@@ -34,26 +32,6 @@ def checked_name(name: str) -> str:
         )
     # logging.getLogger takes this name for the root's, too.
     return ROOT if name == "root" else name
-
-
-def checked_ttl(text: str) -> float | None:
-    """How many seconds an override lasts; None for ``never``: until somebody resets it.
-
-    Raises:
-        ValueError: not a number, not above 0, or more than a year.
-    """
-    if text == "never":
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST_TTL:
-        raise ValueError(
-            f"ttl={_cut(text)}: expected a number of seconds above 0 and up to {LONGEST_TTL:.0f}, "
-            "for example 3600; or never"
-        )
-    return seconds
 
 
 def level_number(level: Any) -> int:

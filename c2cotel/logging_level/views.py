@@ -9,6 +9,7 @@ from pyramid.httpexceptions import HTTPBadRequest
 from pyramid.request import Request
 from pyramid.response import Response
 
+from c2cotel.broadcast.switch import checked_ttl
 from c2cotel.logging_level import core
 from c2cotel.pyramid import pages
 
@@ -51,7 +52,7 @@ def level(request: Request) -> dict[str, Any]:
         if reset is not None:
             raise HTTPBadRequest("reset: not together with level")
         value = _checked(lambda text: core.check(key, text), wanted)
-        seconds = None if ttl is None else _checked(core.checked_ttl, ttl)
+        seconds = None if ttl is None else _checked(checked_ttl, ttl)
         switch.set(value, key=key, ttl=seconds, actor=actor.name, address=actor.address)
     elif ttl is not None:
         raise HTTPBadRequest("ttl: only together with level")

@@ -19,7 +19,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -189,6 +188,15 @@ def announce(directory: RunDirectory | None) -> int:
     subscribed = broadcaster().subscribed
     count = len(own_collectors()) + sum(subscribed(channel) is not None for channel in CHANNELS)
     if count and directory is not None:
-        with suppress(OSError):
+        try:
             (directory.path / MARK).touch(mode=0o600)
+        except OSError as error:
+            if _failed()(MARK):
+                LOGGER.warning(
+                    "The metrics of prometheus_client in process %d may be missing from the "
+                    "scrape: %s cannot be made: %s.",
+                    os.getpid(),
+                    error.filename,
+                    error.strerror,
+                )
     return count

@@ -16,7 +16,6 @@ from c2cotel_instrumentation.sql_profiler import Executed, Plan, Rules, SqlProfi
 
 KIND: Final = "sql_profiler"
 CHANNEL: Final = "c2c_sql_profiler_statements"
-LONGEST_TTL: Final = 31_536_000.0  # a year, in seconds
 MOST: Final = 200
 """Statements that a process keeps, at least; twice as many, until the next time that it sorts."""
 
@@ -72,26 +71,6 @@ def checked_number(name: str, text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name}={text[:80]!r}: expected a number")
     return number
-
-
-def checked_ttl(text: str) -> float | None:
-    """How many seconds the profiler stays on; None for ``never``: until somebody ends it.
-
-    Raises:
-        ValueError: not a number, not above 0, or more than a year.
-    """
-    if text == "never":
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST_TTL:
-        raise ValueError(
-            f"ttl={text[:80]!r}: expected a number of seconds above 0 and up to {LONGEST_TTL:.0f}, "
-            "for example 900; or never"
-        )
-    return seconds
 
 
 @dataclass

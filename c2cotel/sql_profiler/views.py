@@ -11,6 +11,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from c2cotel import broadcast
+from c2cotel.broadcast.switch import checked_ttl
 from c2cotel.pyramid import pages
 from c2cotel.sql_profiler import core
 
@@ -95,7 +96,7 @@ def _switch_on(request: Request, switch: "Switch[dict[str, Any]]") -> None:
         rules[name] = _flag(request, name) or False
     rules["route"] = (_text(request, "route") or "").strip()
     value = _checked(core.check, "", rules)
-    seconds = None if ttl is None else _checked(core.checked_ttl, ttl)
+    seconds = None if ttl is None else _checked(checked_ttl, ttl)
     actor = request.c2c_actor
     switch.set(value, ttl=seconds, actor=actor.name, address=actor.address)
 

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from c2cotel.broadcast.switch import State
+from c2cotel.broadcast.switch import State, checked_ttl
 from c2cotel.logging_level.core import (
     Levels,
     Row,
     check,
     checked_name,
-    checked_ttl,
     level_names,
     level_number,
     levels,

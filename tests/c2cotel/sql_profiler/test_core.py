@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2cotel.broadcast.messages import Process, Replies
+from c2cotel.broadcast.switch import checked_ttl
 from c2cotel.sql_profiler.core import (
     MOST,
     Profiler,
     Statements,
     check,
     checked_number,
-    checked_ttl,
     report,
 )
 from c2cotel_instrumentation.sql_plans import Fingerprint, Plan

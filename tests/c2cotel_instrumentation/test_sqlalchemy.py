@@ -469,12 +469,14 @@ def test_ten_thousand_texts_are_counted_and_not_kept(engine, telemetry):
 
 def test_tables_beyond_the_first_three_hundred_are_not_named(engine, telemetry):
     telemetry.instrument(tracer_provider=NoOpTracerProvider())
-    with engine.connect() as connection, new_engine("sqlite://").connect() as other:
+    second = new_engine("sqlite://")
+    with engine.connect() as connection, second.connect() as other:
         for number in range(400):
             asker = connection if number % 2 else other
             asker.exec_driver_sql(f"CREATE TEMPORARY TABLE t{number} (id integer)")
             asker.exec_driver_sql(f"INSERT INTO t{number} VALUES (1)")  # noqa: S608 - a number
         connection.exec_driver_sql("INSERT INTO t1 VALUES (1)")
+    second.dispose()
     tables = [
         (attributes.get("db.collection.name"), count)
         for attributes, count in telemetry.durations

@@ -16,6 +16,7 @@ import logging
 import math
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -41,6 +42,8 @@ _NAME = re.compile(r"[a-zA-Z][-_./a-zA-Z0-9]{0,254}")
 _UNIT = re.compile(r"[\x00-\x7F]{0,63}")
 # A slab keeps this many doubles for measurements without room.
 _MOST_BOUNDS = 120
+# Who asks while another does waits so long after the other began: a callback may hang.
+_PATIENCE = 1.0  # seconds
 
 _CLASSES: dict[Kind, type[Any]] = {
     "counter": instruments.Counter,
@@ -72,6 +75,7 @@ class MeterProvider(metrics.MeterProvider):
         self._lock = threading.Lock()
         self._observables: list[instruments._Observable] = []
         self._observing = threading.Lock()
+        self._observed = 0.0
         store.register(self)
 
     def get_meter(
@@ -90,10 +94,16 @@ class MeterProvider(metrics.MeterProvider):
             return meter
 
     def observe(self, timeout: float = 10.0) -> None:
-        """Ask the callbacks of this process; *timeout* in seconds is what they are told."""
+        """Ask the callbacks of this process; *timeout* in seconds is what they are told.
+
+        When another thread is asking, it is waited for, and its values are old by then: they are
+        asked again. For one that hangs nobody waits longer than a second after it began.
+        """
         self.store.check_process()
-        if self._observables and self._observing.acquire(blocking=False):
+        patience = max(0.0, self._observed + _PATIENCE - time.monotonic())
+        if self._observables and self._observing.acquire(timeout=patience):
             try:
+                self._observed = time.monotonic()
                 for observable in tuple(self._observables):
                     observable.observe(CallbackOptions(timeout_millis=timeout * 1000))
             finally:

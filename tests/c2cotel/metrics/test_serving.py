@@ -479,6 +479,25 @@ def test_a_callback_that_hangs_costs_neither_scrapes_nor_the_end(host, serve):
     leave.set()
 
 
+def test_a_scrape_during_an_observation_has_what_is_observed_last(host):
+    """Of a process that has just started, else, there would be half of the gauges."""
+    entered = threading.Event()
+
+    def slow(_):
+        entered.set()
+        time.sleep(0.2)
+        return [Observation(1)]
+
+    host.meter.create_observable_gauge("first", [slow])
+    host.meter.create_observable_gauge("last", [lambda _: [Observation(7)]])
+    other = threading.Thread(target=host.provider.observe)
+    other.start()
+    assert entered.wait(10)
+    text, _ = Scraper(host.provider, {}).expose()
+    other.join()
+    assert b"} 7.0\n" in text
+
+
 def test_a_worker_that_gives_up_root_counts(host, monkeypatch):
     """With ``gunicorn --user`` they are forked as root, and count as somebody else."""
     monkeypatch.setitem(sys.modules, "gunicorn", sys)

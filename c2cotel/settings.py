@@ -1081,6 +1081,13 @@ class Settings(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Serve `{base_path}/sql_profiler`, to see the plans of statements."),
     ] = False
+    debug_view_enabled: Annotated[
+        bool,
+        Meta(
+            description="Serve `{base_path}/debug/…`, to see what the threads, the processor and "
+            "the memory of all processes are busy with."
+        ),
+    ] = False
     trace_url: Annotated[
         str | None,
         Meta(

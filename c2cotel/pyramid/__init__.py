@@ -28,6 +28,7 @@ FEATURES = (
     "c2cotel.logging_level",
     "c2cotel.db_maintenance",
     "c2cotel.sql_profiler",
+    "c2cotel.debug",
     "c2cotel.health_check",
     "c2cotel.errors",
     "c2cotel.services",

@@ -1,0 +1,5 @@
+"""Profiles of parts of an application, by cProfile."""
+
+
+class Profile:
+    """Being written."""

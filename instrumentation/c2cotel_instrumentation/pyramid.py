@@ -8,6 +8,7 @@ http.server.request.duration   histogram        s          http.request.method, 
                                                            http.response.status_code,
                                                            url.scheme, error.type
 http.server.active_requests    up-down counter  {request}  http.request.method, url.scheme
+c2c.pyramid.render.duration    histogram        s          http.route, error.type
 =============================  ===============  =========  ====================================
 
 ``Router.__call__`` is wrapped, which is outside of every tween and of the execution policy: one
@@ -38,7 +39,8 @@ from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-de
     BaseInstrumentor,
 )
 
-from c2cotel_instrumentation import wsgi
+from c2cotel_instrumentation import pyramid_rendering, wsgi
+from c2cotel_instrumentation.pyramid_rendering import Rendering
 from c2cotel_instrumentation.pyramid_requests import CALL_KEY, Requests
 from c2cotel_instrumentation.running import Running
 from c2cotel_instrumentation.wrapping import Wrappings
@@ -75,6 +77,7 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
         self._requests = Requests(**options)
         # Every Python process of the application comes by here: Pyramid is not imported for it.
         wrapt.register_post_import_hook(self._wrap, "pyramid.router")
+        wrapt.register_post_import_hook(self._wrap_renderers, "pyramid.renderers")
 
     def _uninstrument(self, **_: Any) -> None:
         self._requests = None
@@ -85,6 +88,16 @@ class PyramidInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is
             return
         self._wrappings.wrap(module.Router, "__call__", self._calling)
         self._wrappings.wrap(module.Router, "invoke_request", self._invoking)
+
+    def _wrap_renderers(self, module: ModuleType) -> None:
+        if self._requests is not None:
+            self._wrappings.wrap(module.RendererHelper, "render", self._rendering)
+
+    def _rendering(self, render: Callable[..., Any]) -> Callable[..., Any]:
+        def rendering() -> Rendering | None:
+            return None if self._requests is None else self._requests.rendering
+
+        return pyramid_rendering.wrapped(render, rendering)
 
     def _calling(self, call: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def __call__(  # noqa: N807 - it takes the place of that method

@@ -38,6 +38,7 @@ from c2cotel_instrumentation.context import (
     without_tracing,
 )
 from c2cotel_instrumentation.errors import Complaint, fail, type_name
+from c2cotel_instrumentation.pyramid_rendering import Rendering
 from c2cotel_instrumentation.redaction import HeaderCapture
 from c2cotel_instrumentation.routes import route_of
 from c2cotel_instrumentation.running import PROFILE_ID, Answering, Running
@@ -93,6 +94,7 @@ class Requests:
         self.complain = Complaint(
             _logger, "A request could not be measured; it goes on. Further ones are not logged."
         )
+        self.rendering = Rendering(meter, self.complain)
 
     def prepare(self, router: Any, environ: wsgi.Environ) -> None:
         """Have the application set *environ* right by what proxies say, if it knows how to."""

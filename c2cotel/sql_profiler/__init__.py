@@ -19,7 +19,8 @@ nothing                    whether it is on
 All statements of SQLAlchemy are counted while it is on, and the page has those that took the most
 time. Plans are those of ``SELECT``, ``INSERT``, ``UPDATE``, ``DELETE`` and ``MERGE`` on PostgreSQL:
 on the page, as an event on the span of the statement, and by the logger ``c2cotel.sql_profiler`` at
-INFO.
+INFO. For the page a process tells 200 kB at most: where that is too little for all texts and plans,
+those that took less time have the beginning of their text, and no plan.
 
 **No statement is executed twice.** Where the server lets us, each plan is that of the real
 execution, with its rows and times, for one more round trip a transaction, and with psycopg 3 one a

@@ -1,7 +1,8 @@
 """What is profiled, and the statements that took the most time in this process.
 
 Of each statement, told from others by its fingerprint, there are counts and one plan. Of so many
-statements that they do not fit, those that took the least are counted together as one.
+statements that they do not fit, those that took the least are counted together as one. What a
+process answers has 200 kB at most, in which those that took the most come first with all they have.
 """
 
 import functools
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from c2cotel.broadcast.messages import Replies
+from c2cotel.sql_profiler.fitting import fitted, size
 from c2cotel_instrumentation.sql_profiler import Executed, Plan, Rules, SqlProfilerInstrumentor
 
 KIND: Final = "sql_profiler"
@@ -24,6 +26,8 @@ _LONGEST_ROUTE: Final = 500
 _LONGEST_TEXT: Final = 4000
 _LONGEST_PLAN: Final = 16_000
 _LONGEST_ENGINES: Final = 8
+# As JSON: what all processes answer goes through Redis, each time that the page is looked at.
+_LONGEST_ANSWER: Final = 200_000
 
 
 def check(name: str, value: Any) -> dict[str, Any]:
@@ -42,7 +46,8 @@ def check(name: str, value: Any) -> dict[str, Any]:
     if rules.sample_rate == 0:
         raise ValueError("sample_rate=0: to switch the profiler off, enable=0")
     _check_number("min_duration", rules.min_duration, _LONGEST_MINIMUM, "from 0 to 86400")
-    wrong = [flag for flag in ("analyze", "values") if getattr(rules, flag) not in (True, False)]
+    flags = ("analyze", "values")
+    wrong = [flag for flag in flags if not isinstance(getattr(rules, flag), bool)]
     if wrong:
         raise ValueError(f"{wrong[0]}: expected true or false")
     route = rules.route
@@ -112,6 +117,8 @@ class Statement:
         if other.plan_at > self.plan_at:
             self.plan, self.plan_source = other.plan, other.plan_source
             self.plan_at = other.plan_at
+        # One of them may be cut.
+        self.text = max(self.text, other.text, key=len)
         self.engines = tuple(sorted({*self.engines, *other.engines}))[:_LONGEST_ENGINES]
         self.calls += other.calls
         self.errors += other.errors
@@ -163,18 +170,20 @@ class Statements:
                 known.plan_at = time.time()
 
     def top(self, limit: int) -> dict[str, Any]:
-        """The *limit* statements that took the most time, as JSON, and how many others."""
+        """The *limit* statements that took the most time, and how many others.
+
+        Its JSON has 200 kB at most: of those that took less time, texts and plans are cut.
+        """
         with self._lock:
             found = sorted(self._found.values(), key=_time, reverse=True)
             others = replace(self._others)
             for statement in found[limit:]:
                 others.merge(statement)
             rest = len(found[limit:]) + self._dropped
-            return {
-                "statements": [asdict(statement) for statement in found[:limit]],
-                "others": {**asdict(others), "plan": "", "plan_source": "", "trace_id": ""},
-                "other_statements": rest,
-            }
+            told = [asdict(statement) for statement in found[:limit]]
+        nameless = {"text": "", "plan": "", "plan_source": "", "trace_id": ""}
+        answer = {"others": {**asdict(others), **nameless}, "other_statements": rest}
+        return {**answer, "statements": fitted(told, _LONGEST_ANSWER - size(answer))}
 
     def clear(self) -> None:
         with self._lock:

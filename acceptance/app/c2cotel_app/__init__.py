@@ -41,7 +41,9 @@ def with_c2cotel(config: Configurator) -> None:
     from c2cotel_app.health import add_checks
 
     config.include("c2cotel")
-    dbsession = db.init(config, "sqlalchemy", "sqlalchemy_slave")
+    # By POST, but it reads: the replica may answer.
+    reading = ["POST /api/search"]
+    dbsession = db.init(config, "sqlalchemy", "sqlalchemy_slave", force_slave=reading)
     config.include(add_views)
     config.scan("c2cotel_app.services")
     add_checks(config, dbsession)
@@ -49,6 +51,7 @@ def with_c2cotel(config: Configurator) -> None:
 
 def add_views(config: Configurator) -> None:
     config.add_route("hello", "/api/hello")
+    config.add_route("search", "/api/search")
     config.add_route("tracking", "/api/tracking/{depth}")
     config.add_route("error", "/api/error")
     config.add_route("slow", "/api/slow")

@@ -19,6 +19,7 @@ _LOG = logging.getLogger(__name__)
 _REPORT = Path(__file__).with_name("report.py")
 _LONGEST_SLEEP = 60.0
 _DEEPEST = 10
+_MOST_FOUND = 10
 # Where nobody listens.
 _NOBODY = "http://me:hunter2@127.0.0.1:9/?token=opensesame"
 
@@ -35,16 +36,27 @@ def hello(request: Request) -> dict[str, Any]:
 @view_config(route_name="hello", request_method="POST", renderer="json")
 def say(request: Request) -> dict[str, Any]:
     """Say the body, ``{"text": "…"}``."""
-    try:
-        said = str(request.json_body["text"])
-    except (ValueError, KeyError, TypeError):
-        raise HTTPBadRequest('The body is expected to be like {"text": "hello"}') from None
-    message = Message(text=said)
+    message = Message(text=_text(request))
     request.dbsession.add(message)
     request.dbsession.flush()
     _LOG.info("Message %s is written", message.id)
     request.response.status_int = 201
     return {"id": message.id, "text": message.text}
+
+
+@view_config(route_name="search", request_method="POST", renderer="json")
+def search(request: Request) -> dict[str, Any]:
+    """The last things said with ``{"text": "…"}`` in them; by POST, so that no log has it."""
+    found = select(Message).where(Message.text.contains(_text(request), autoescape=True))
+    messages = request.dbsession.scalars(found.order_by(Message.id.desc()).limit(_MOST_FOUND))
+    return {"messages": [{"id": message.id, "text": message.text} for message in messages]}
+
+
+def _text(request: Request) -> str:
+    try:
+        return str(request.json_body["text"])
+    except (ValueError, KeyError, TypeError):
+        raise HTTPBadRequest('The body is expected to be like {"text": "hello"}') from None
 
 
 @view_config(route_name="tracking", request_method="GET", renderer="json")

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,9 @@ def test_rules_that_are_not_given_are_the_usual_ones():
         ({"min_duration": -1}, "min_duration=-1: expected a number from 0 to 86400"),
         ({"min_duration": "1"}, "min_duration='1': expected a number"),
         ({"analyze": "yes"}, "analyze: expected true or false"),
+        ({"analyze": 1}, "analyze: expected true or false"),
+        ({"values": 0}, "values: expected true or false"),
+        ({"values": 0.0}, "values: expected true or false"),
         ({"route": 1}, "route: expected the pattern of a route"),
         ({"route": "a\nb"}, "route: expected the pattern of a route"),
         ({"route": "x" * 501}, "route: expected the pattern of a route"),
@@ -199,11 +203,71 @@ def test_ten_thousand_statements_need_no_more_memory_than_some_hundred():
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after < 1.2 * before
-    assert len(json.dumps(statements.top(MOST))) < 2_000_000
     top = merged(statements, limit=50)
     assert sum(each.calls for each in top.statements) + top.others.calls == 10_000 + 2 * MOST
     # Those that took the most time are still there.
     assert {each.max for each in top.statements} == {96}
+
+
+# --- what a process answers -----------------------------------------------------------------------
+
+
+def of(text, digest="a", **more):
+    return replace(execution(**more), fingerprint=Fingerprint(text, digest))
+
+
+def filled(count, text, plan):
+    """Statements with texts and plans like these, the slowest first."""
+    statements = Statements()
+    for n in range(count):
+        each = of(f"SELECT {n} {text}", f"{n:016x}", duration=count - n)
+        statements.executed(each)
+        statements.planned(each, Plan({"Plan": {"Node Type": f"{n} {plan}"}}, "explain"))
+    return statements
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "\n", '"', "😀"])
+@pytest.mark.parametrize("limit", [100, MOST])
+def test_an_answer_has_two_hundred_kilobytes_at_most(letter, limit):
+    found = filled(2 * MOST, letter * 5000, letter * 50_000)
+    # And not much less, if there is more to say.
+    assert 190_000 < len(json.dumps(found.top(limit))) <= 200_000
+    top = merged(found, limit=limit)
+    assert len(top.statements) == limit
+    assert all(each.text.startswith(f"SELECT {n} ") for n, each in enumerate(top.statements))
+    assert all(each.text.endswith("…") for each in top.statements[-50:])
+
+
+def test_what_took_the_most_time_is_told_in_full_before_the_others():
+    found = filled(100, "x" * 1000, "y" * 14_000)
+    top = merged(found, limit=100).statements
+    assert {len(each.text) for each in top[:5]} == {1009}
+    assert {len(each.plan) for each in top[:5]} == {14_002}
+    assert {each.plan for each in top[-50:]} == {""}
+    assert {each.plan_source for each in top[-50:]} == {""}
+    lengths = [len(each.plan) for each in top]
+    assert lengths == sorted(lengths, key=bool, reverse=True)
+
+
+def test_plans_of_a_usual_length_are_all_told():
+    top = merged(filled(100, "x" * 300, "y" * 1000), limit=100).statements
+    assert {each.plan for each in top} == {f"{n} {'y' * 1000}" for n in range(100)}
+
+
+def test_the_plan_comes_from_a_process_that_tells_it():
+    one, other = (filled(100, "x" * 1000, name * 5000) for name in ("one", "two"))
+    last = of("SELECT 99", f"{99:016x}", duration=1000.0)
+    one.executed(last)
+    # Later, and not told: there are fifty that took more time.
+    other.planned(last, PLAN)
+    first = merged(one, other, limit=100).statements[0]
+    assert (first.fingerprint, first.plan[:9]) == (last.fingerprint.digest, "99 oneone")
+
+
+@pytest.mark.parametrize("texts", [("SELECT…", "SELECT 1"), ("SELECT 1", "SELECT…")])
+def test_the_longer_one_of_two_texts_is_shown(texts):
+    (shown,) = merged(*(told(of(text)) for text in texts)).statements
+    assert shown.text == "SELECT 1"
 
 
 @given(

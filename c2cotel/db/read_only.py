@@ -6,6 +6,10 @@ application's listener of the pool has begun the transaction already, by SQL of 
 TRANSACTION READ ONLY`` follows. SQLite has its ``PRAGMA query_only``. All of them end when the
 connection goes back to the pool. Of other drivers it is the engine as it was.
 
+Transactions of two phases (``begin_twophase``, ``Session(twophase=True)``) read only alike. Where
+one engine is both, they can be prepared, and what has been prepared before can be ended; a standby
+of PostgreSQL does neither.
+
 Execution options (``AUTOCOMMIT``, ``postgresql_readonly``) change nothing of it. What does: ``SET
 TRANSACTION READ WRITE`` as a transaction's first statement, ``PRAGMA query_only = 0``, and what is
 done to the driver's connection itself. This is against writing by mistake, not by intent.
@@ -47,7 +51,7 @@ def read_only(engine: "Engine") -> "Engine":
         event.listen(view, "engine_connect", _transactions_only_read)
         # Meanwhile, options may have been set, and another connection may be in its place.
         event.listen(view, "begin", _transaction_only_reads)
-        event.listen(view, "begin_twophase", _transactions_only_read)
+        event.listen(view, "begin_twophase", _two_phases_only_read)
         _listen(engine, "checkin", _transactions_as_before)
     elif engine.dialect.name == "sqlite":
         event.listen(view, "engine_connect", _query_only)
@@ -71,7 +75,7 @@ def _listen(engine: "Engine", name: str, listener: Callable[..., None]) -> None:
         event.listen(engine, name, listener)
 
 
-def _transactions_only_read(connection: "Connection", *_: Any) -> None:
+def _transactions_only_read(connection: "Connection") -> None:
     """Those that begin from now on; one that a listener of the pool has begun is left alone."""
     with _closed_if_it_fails(connection):
         _only_read_if_idle(connection)
@@ -83,6 +87,14 @@ def _transaction_only_reads(connection: "Connection") -> None:
         if not _only_read_if_idle(connection):
             # Rolled back instead, what the listener has SET would be lost.
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _two_phases_only_read(connection: "Connection", _: Any) -> None:
+    """One of two phases: SQLAlchemy would begin one of its own for a statement of ours."""
+    with _closed_if_it_fails(connection):
+        if not _only_read_if_idle(connection):
+            driver: Any = connection.connection.dbapi_connection
+            _run(driver, "SET TRANSACTION READ ONLY")
 
 
 @contextlib.contextmanager
@@ -129,18 +141,18 @@ def _query_only(connection: "Connection") -> None:
     if _BEFORE not in connection.info:
         connection.info[_BEFORE] = True
         with _closed_if_it_fails(connection):
-            _pragma(connection.connection.dbapi_connection, 1)
+            _run(connection.connection.dbapi_connection, "PRAGMA query_only = 1")
 
 
 def _query_and_write(driver: Any, record: Any) -> None:
     if record.info.pop(_BEFORE, False) and driver is not None:
-        _pragma(driver, 0)
+        _run(driver, "PRAGMA query_only = 0")
 
 
-def _pragma(driver: Any, value: int) -> None:
+def _run(driver: Any, statement: str) -> None:
     cursor = driver.cursor()
     try:
-        cursor.execute(f"PRAGMA query_only = {value}")
+        cursor.execute(statement)
     finally:
         cursor.close()
 

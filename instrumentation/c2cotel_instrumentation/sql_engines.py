@@ -1,8 +1,9 @@
 """What is known of the engines of SQLAlchemy: their databases, names, and the statements they send.
 
 Looking a statement up is what each of them costs; reading one is what each new text costs. The
-texts of an engine are kept while they are among the last 512. The first 300 tables are named;
-statements of others have an operation only.
+texts of an engine are kept for as long as fewer than 256 others come between two uses of theirs, so
+that those of the application's code stay whatever texts of one use are in between; there are never
+more than 512. The first 300 tables are named; statements of others have an operation only.
 """
 
 import weakref
@@ -22,7 +23,8 @@ Attributes = dict[str, AttributeValue]
 
 ENGINE: Final = "c2c.engine"
 _SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-_CACHED: Final = 512
+# Texts of a generation; there are two.
+_GENERATION: Final = 256
 # Temporary tables have names that the application makes up: each would be a series.
 _MOST_TABLES: Final = 300
 _CLASS: Final = 2
@@ -64,6 +66,7 @@ class Database:
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_ends",
         "_server",
         "_tables",
@@ -101,17 +104,21 @@ class Database:
         server = (f"{address}:{port}" if port else address) or self.system
         self.place = f"{server}/{name}" if name else server
         self.known: dict[str, Statement] = {}
+        self._before: dict[str, Statement] = {}
         self._ends: dict[str, Statement] = {}
 
     def read(self, text: str) -> Statement:
-        """What *text* is, which is in :attr:`known` from now on."""
-        statement = self._statement(text)
+        """What *text* is, which is in :attr:`known` from now on.
+
+        Not to be asked for what is there: that a statement is used costs nothing but its look-up.
+        """
+        statement = self._before.get(text) or self._statement(text)
         if len(text) <= sql.LONGEST:
             known = self.known
-            if len(known) >= _CACHED:
-                # The oldest one: a text that is wanted again is put at the end.
-                known.pop(next(iter(known.copy())), None)
-            known[text] = statement
+            if len(known) >= _GENERATION:
+                # What is wanted again comes over; the rest goes with the next generation.
+                self._before, self.known = known, {}
+            self.known[text] = statement
         return statement
 
     def _statement(self, text: str) -> Statement:

@@ -462,8 +462,8 @@ def test_ten_thousand_texts_are_counted_and_not_kept(engine, telemetry):
     with engine.connect() as connection:
         for number in range(10_000):
             connection.exec_driver_sql(f"SELECT {number} FROM users")  # noqa: S608 - a number
-        listening = SQLAlchemyInstrumentor()._listening
-        assert len(listening.statements._engines.of(engine).known) == 512
+        database = SQLAlchemyInstrumentor()._listening.statements._engines.of(engine)
+        assert len({**database.known, **database._before}) <= 512
     assert telemetry.durations[0] == (SELECT, 10_000)
 
 

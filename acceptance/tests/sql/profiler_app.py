@@ -27,7 +27,11 @@ def other(request: Request) -> dict[str, Any]:
 def application() -> Router:
     config = Configurator()
     config.include("c2cotel")
-    config.registry.engine = sqlalchemy.create_engine(os.environ["SQLALCHEMY_URL"])
+    config.registry.engine = sqlalchemy.create_engine(
+        # A test kills connections; those of the pool are of no use to the next one.
+        os.environ["SQLALCHEMY_URL"],
+        pool_pre_ping=True,
+    )
     config.registry.engine.c2c_name = "tickets"
     config.add_route("ticket", "/api/ticket")
     config.add_view(ticket, route_name="ticket", renderer="json")

@@ -3,7 +3,6 @@
 import logging
 import sys
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Final
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
@@ -15,9 +14,8 @@ from webob import Response as AnyResponse
 
 from c2cotel.errors import core
 from c2cotel.errors.core import Verdict
-from c2cotel.pyramid.access import Access
 from c2cotel.pyramid.answers import error_body, keep_out_of_caches
-from c2cotel.pyramid.views import authority_of
+from c2cotel.pyramid.visitors import may_look
 from c2cotel_instrumentation import wsgi
 from c2cotel_instrumentation.redaction import redacted_url
 from c2cotel_instrumentation.request_id import RESPONSE_HEADER
@@ -32,7 +30,6 @@ _NOT_MODIFIED: Final = 304
 _LONGEST: Final = 2048
 # Those of the body that ours takes the place of.
 _ABOUT_BODY: Final = frozenset({"content-type", "content-length", "content-encoding"})
-_GIVES_SECRET: Final = ("HTTP_X_API_KEY", "HTTP_COOKIE")
 # What webob does with a request besides reading it.
 _SENDS: Final = ("call_application", "send")
 
@@ -145,30 +142,12 @@ def _may_see(request: Request) -> bool:
     registry = request.registry
     if registry.c2c_errors.development:
         return True
-    environ = request.environ
-    if "secret" not in environ.get("QUERY_STRING", "") and not any(
-        name in environ for name in _GIVES_SECRET
-    ):
-        return False
     try:
-        identity = authority_of(request).identity(_without_body(request))
+        return may_look(request.environ, registry)
     except Exception:
         # Of what the client has sent; an error in here would hide the one to be answered.
         LOGGER.exception("It cannot be found out who has sent a request: no details for him")
         return False
-    return identity is not None and identity.access >= Access.READ
-
-
-def _without_body(request: Request) -> Request:
-    """The same request as GET: the body may be endless, or be why there is an error."""
-    environ = dict(request.environ)
-    environ |= {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0", "wsgi.input": BytesIO()}
-    # Of the request itself, where webob keeps what is set on it.
-    environ.pop("webob.adhoc_attrs", None)
-    environ.pop("webob._parsed_post_vars", None)
-    copy = Request(environ)
-    copy.registry = request.registry
-    return copy
 
 
 def _log(error: Exception, verdict: Verdict, request: Request) -> None:

@@ -12,7 +12,7 @@ RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
 SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish pgbouncer:pgbouncer \
-    haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz
+    haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz npm:npm
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -68,7 +68,7 @@ acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, P
 	$(RUN) pytest acceptance/tests -m alone
 
 .PHONY: bench
-bench: $(CACHE)/synced ## Measure the cost of metrics and requests next to the alternatives
+bench: $(CACHE)/synced ## Measure the cost of metrics, requests and statements next to the alternatives
 	$(RUN) python acceptance/benchmark/bench.py
 
 .PHONY: servers

@@ -17,6 +17,8 @@ alive in there.
 ``*.sock``           where one process each hears broadcasts, see :mod:`c2cotel.broadcast`
 ``agreed.json``      the values that all processes agree on, and ``changes.jsonl`` their history;
                      ``agree`` is the lock of both
+``claim-…``          requests that a process profiles, see :mod:`c2cotel.debug.request_profile`
+``job-…, part-…``    profiles and the like, see :mod:`c2cotel.debug.parts`
 ``collect``          there since a process has had numbers of prometheus_client to ask for
 ===================  =================================================================
 
@@ -62,6 +64,8 @@ _OWN = re.compile(
     r"collect|(group\.json|folded\.slab|agreed\.json|changes\.jsonl)(\.\d+\.tmp)?"
     r"|\d+-\d+\.slab|slab-\d+-\d+\.tmp|probe\.tmp"
     r"|\d+-\d+\.[0-9a-f]{16}\.sock(\.tmp)?"
+    r"|claim-[0-9a-f]{16}-\d+"
+    r"|(job|part)-[a-z_]+-[0-9a-f]{16}(-\d+-[0-9a-f]+)?\.(json|bin)(\.\d+\.tmp)?"
 )
 
 

@@ -30,6 +30,7 @@ _STATIC = {
     "c2c.css": "text/css",
     "c2c.js": "text/javascript",
     "favicon.svg": "image/svg+xml",
+    "flame.js": "text/javascript",
 }
 _FOREVER = "public, max-age=31536000, immutable"
 

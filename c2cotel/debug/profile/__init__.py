@@ -39,14 +39,19 @@ from c2cotel.broadcast import broadcaster
 from c2cotel.broadcast.agreement import agreement
 from c2cotel.debug.profile import core, views
 
-__all__ = ["includeme"]
+__all__ = ["includeme", "listen"]
+
+
+def listen() -> core.Profiles:
+    """Take part in profiles."""
+    profiles = core.profiles(broadcaster(), agreement())
+    profiles.jobs.listen()
+    return profiles
 
 
 def includeme(config: Configurator) -> None:
     """Take part in profiles, and serve the views."""
-    profiles = core.profiles(broadcaster(), agreement())
-    profiles.jobs.listen()
-    config.registry.c2c_profiles = profiles
+    config.registry.c2c_profiles = listen()
     config.add_c2c_view(
         "debug/profile", views.profiles, name="c2c_debug_profile", changes=views.changes
     )

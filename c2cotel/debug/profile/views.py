@@ -38,9 +38,11 @@ def profiles(request: Request) -> Response | dict[str, Any]:
         return {"status": 200, "profiles": told, "silent": list(listing.silent)}
     if "stop" in request.params:
         return _stop(request)
+    # Before it begins: what is wrong in the question begins nothing.
+    to_page = parameters.flag(request, "page")
     job = _start(request)
     page = request.route_path("c2c_debug_profiles_one", id=job.id)
-    if parameters.flag(request, "page"):
+    if to_page:
         raise HTTPSeeOther(page)
     where = request.route_path("c2c_debug_profile_one", id=job.id)
     response = Response(status=202, content_type="application/json", headers={"Location": where})

@@ -41,7 +41,7 @@ from c2cotel.debug.stacks.capture import Capture
 from c2cotel_instrumentation.pyramid import PyramidInstrumentor
 from c2cotel_instrumentation.running import Answering
 
-__all__ = ["includeme"]
+__all__ = ["includeme", "listen"]
 
 
 def _running() -> dict[int, Answering]:
@@ -50,11 +50,16 @@ def _running() -> dict[int, Answering]:
     return found
 
 
-def includeme(config: Configurator) -> None:
-    """Answer what others ask of this process, and serve both views."""
-    capture = Capture(config.registry.package_name, _running)
+def listen(package: str = "") -> None:
+    """Answer whoever asks for the threads of all processes; *package* is the application's."""
+    capture = Capture(package, _running)
     # Other answers take long, and may do so just because of what one wants to see here.
     broadcast.subscribe(core.CHANNEL, core.Answers(capture), prompt=True)
+
+
+def includeme(config: Configurator) -> None:
+    """Answer for this process, and serve both views."""
+    listen(config.registry.package_name)
     config.add_c2c_view("debug/stacks", views.stacks)
     config.add_c2c_view(
         "debug/threads",

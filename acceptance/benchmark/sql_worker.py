@@ -1,12 +1,12 @@
 """Statements of a request, without the request: ``sql_worker.py bare|c2cotel|contrib``.
 
-Set up as :mod:`hello_worker`; a request here is its span, one connection of the pool and some
-statements on it.
+Set up as :mod:`hello_worker`; a request here is its span and one connection of the pool, from
+``begin`` to ``end``, and all statements are on that.
 """
 
 import os
 import sys
-from typing import Any
+from contextlib import ExitStack
 
 import sqlalchemy as sa
 from hello_worker import cpu, flush, profile_of, set_up_contrib
@@ -25,31 +25,39 @@ def main() -> None:
         set_up_contrib()
     engine = sa.create_engine(os.environ["SQLALCHEMY_URL"])
 
-    def call(times: int, sampled: bool) -> float:  # noqa: FBT001 - a question's parameter
-        return cpu(lambda: _request(engine, times, sampled=sampled))
-
-    def profile(times: int, sampled: bool) -> list[Any]:  # noqa: FBT001 - likewise
-        return profile_of(lambda: _request(engine, times, sampled=sampled), times)
-
-    answer(told, call=call, flush=lambda: cpu(flush), profile=profile)
-
-
-def _request(engine: sa.Engine, statements: int, *, sampled: bool) -> None:
-    parent = None if sampled else trace.set_span_in_context(NonRecordingSpan(_UNSAMPLED))
-    token = None if parent is None else context.attach(parent)
-    try:
-        with trace.get_tracer("bench").start_as_current_span("GET /"):
-            _ask(engine, statements)
-    finally:
-        if token is not None:
-            context.detach(token)
+    request = _Request(engine)
+    answer(
+        told,
+        begin=request.begin,
+        call=lambda times: cpu(lambda: request.ask(times)),
+        end=request.end,
+        flush=lambda: cpu(flush),
+        profile=lambda times: profile_of(lambda: request.ask(times), times),
+    )
 
 
-def _ask(engine: sa.Engine, statements: int) -> None:
-    with engine.connect() as connection:
+class _Request:
+    """One after the other, on a connection of *engine*."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._stack = ExitStack()
+
+    def begin(self, sampled: bool) -> None:  # noqa: FBT001 - a question's parameter
+        if not sampled:
+            above = trace.set_span_in_context(NonRecordingSpan(_UNSAMPLED))
+            self._stack.callback(context.detach, context.attach(above))
+        tracer = trace.get_tracer("bench")
+        self._stack.enter_context(tracer.start_as_current_span("GET /"))
+        self._connection = self._stack.enter_context(self._engine.connect())
+
+    def ask(self, statements: int) -> None:
         for number in range(statements):
             one = sa.select(_MESSAGES.c.text).where(_MESSAGES.c.id == number)
-            connection.execute(one).all()
+            self._connection.execute(one).all()
+
+    def end(self) -> None:
+        self._stack.close()
 
 
 if __name__ == "__main__":

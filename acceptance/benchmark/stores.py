@@ -216,13 +216,13 @@ class PrometheusClient(Store):
     def see_end_of(self, pid: int) -> None:
         from prometheus_client import multiprocess
 
-        multiprocess.mark_process_dead(pid)
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call] # it has no types
 
     def scrape(self) -> bytes:
         from prometheus_client import multiprocess
 
         registry = self._client.CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it has no types
         text: bytes = self._client.generate_latest(registry)
         return text
 

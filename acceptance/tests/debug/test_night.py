@@ -40,12 +40,12 @@ def console(chromium, operator):
 
 
 @contextlib.contextmanager
-def repeated(operator: Operator, path: str, clients: int) -> Iterator[None]:
-    """Somebody asks for *path* all the time, on a new connection each."""
+def repeated(operator: Operator, path: str, clients: int, pause: float = 0) -> Iterator[None]:
+    """Somebody asks for *path* all the time, on a new connection each, with a *pause* between."""
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(pause):
             operator.ask("GET", path)
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
@@ -133,19 +133,20 @@ def test_a_profile_names_the_hot_function_its_route_and_its_traces(operator, con
 
 def test_a_leak_is_a_line_of_a_memory_trace(operator, console):
     page = console.page
-    entry(page, "Memory traces")
-    page.get_by_label("Seconds").fill(str(SECONDS))
-    page.get_by_role("button", name="Start").click()
-    page.get_by_role("heading", name=re.compile("^Memory trace ")).wait_for()
-    over = time.monotonic() + SECONDS - 1
-    while time.monotonic() < over:
-        operator.ask("GET", "/leak")
+    # Before it begins: the first page of a process that is traced may take as long as the trace.
+    with repeated(operator, "/leak", 1, pause=0.1):
+        entry(page, "Memory traces")
+        page.get_by_label("Seconds").fill(str(SECONDS))
+        # How busy the machine is with other things does not matter here.
+        page.get_by_label("Whatever it costs").check()
+        page.get_by_role("button", name="Start").click()
+        page.get_by_role("heading", name=re.compile("^Memory trace ")).wait_for(timeout=30_000)
 
-    def lines():
-        page.reload()
-        return page.get_by_role("heading", name="Lines that grew").count()
+        def lines():
+            page.reload()
+            return page.get_by_role("heading", name="Lines that grew").count()
 
-    retry_timeout(lines, 20, interval=0.5)
+        retry_timeout(lines, 30, interval=0.5)
     console.screenshot("night-memory")
     leaking = page.get_by_role("row").filter(has_text="bytearray(10_000)")
     assert "debug_app.py" in leaking.first.inner_text()

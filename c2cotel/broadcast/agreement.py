@@ -11,11 +11,12 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from c2cotel.broadcast.active import Active
 from c2cotel.broadcast.agreed_file import AgreedFile
 from c2cotel.broadcast.agreed_redis import AgreedRedis
 from c2cotel.broadcast.alarm import Alarm
@@ -54,6 +55,7 @@ _RETRY = 1.0
 _LONGEST_RETRY = 60.0
 _LONGEST_TTL = 10 * 366 * 86_400
 _OK, _FAILED = 200, 500
+_NO_LABELS: Final[Mapping[str, str]] = {}
 
 
 class Agreement:
@@ -71,6 +73,9 @@ class Agreement:
         # What other hosts may not have heard, even if Redis has it by now.
         self._untold: dict[str, Record] = {}
         self._known_edition: object = None
+        self._active = Active()
+        # Before what others have agreed on is read, it is not known what is set.
+        self._informed = False
         at_fork(self.ledger.freeze, self.ledger.thaw, self._in_child)
         broadcaster.subscribe(CHANNEL, self._told, prompt=True)
         broadcaster.on_start(self.reconcile)
@@ -83,6 +88,7 @@ class Agreement:
         check: Callable[[str, Any], T],
         apply: Callable[[str, T | None], None],
         nameless: str = "",
+        labels: Mapping[str, str] = _NO_LABELS,
     ) -> Switch[T]:
         """The switch *kind*, used in this process from now on; what is known of it is applied.
 
@@ -95,9 +101,13 @@ class Agreement:
             apply: Makes the value true for a key in this process; ``None`` for the value is
                 what was configured. One call at a time.
             nameless: What the empty key is called in the log, where there are others.
+            labels: What ``c2c.switch.active`` calls the values, if it is to tell them apart: a
+                label for each text, in lower case.
         """
         switch = self._switches.setdefault(kind, Switch(self, kind))
         self.ledger.define(kind, Rules(check, apply, nameless))
+        self._active.labels[kind] = labels
+        self._count()
         return cast("Switch[T]", switch)
 
     def set(  # noqa: PLR0913 - what is logged of a change
@@ -148,6 +158,8 @@ class Agreement:
             self._retry_at, self._retry_after = None, _RETRY
             given += self._take_untold(given)
             self._stores.catch_up()
+        self._informed = True
+        self._count()
         added = self._stores.in_file(lambda file: file.offer(self.ledger.records()))
         self._spread((added or []) if given is None else given)
 
@@ -204,8 +216,14 @@ class Agreement:
 
     def _take(self, records: Iterable[Record], source: str) -> list[Taken]:
         taken = [self.ledger.take(record, source) for record in records]
+        if any(each.news for each in taken):
+            self._count()
         self._alarm.set()
         return taken
+
+    def _count(self) -> None:
+        if self._informed and self._active.labels:
+            self.ledger.show(self._active.tell)
 
     def _tell(self, record: Record) -> None:
         """Have all others apply *record*; what did not work there is logged.
@@ -246,7 +264,9 @@ class Agreement:
         return min(times, default=None)
 
     def _ring(self) -> None:
-        for record in self.ledger.end():
+        if ended := self.ledger.end():
+            self._count()
+        for record in ended:
             change = end_of(record, time.time())
             if self._stores.end(record, change):
                 say(change, self.ledger.nameless(change.switch))

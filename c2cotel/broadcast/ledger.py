@@ -93,6 +93,11 @@ class Ledger:
         """All that is known, also what is over: it wins over what is older still."""
         return [held.now() for held in list(self._held.values())]
 
+    def show(self, look: Callable[[list[Record]], None]) -> None:
+        """Have *look* see all that is known, while nothing changes."""
+        with self._lock:
+            look(self.records())
+
     def define(self, kind: str, rules: Rules) -> None:
         """Use *kind* in this process from now on, with what is known about it already."""
         with self._lock:

@@ -12,12 +12,13 @@ Of the processes of a host, the one that has followed the switch last decides ab
 
 import functools
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import MeterProvider, get_meter
+
+from c2cotel.metrics.gauges import gauge
 
 if TYPE_CHECKING:
     from c2cotel.broadcast.messages import Process, Replies
@@ -79,9 +80,10 @@ class Applications:
     def __init__(self, provider: MeterProvider | None = None) -> None:
         self._followers: list[tuple[weakref.ref[Any], Readonly]] = []
         meter = get_meter("c2cotel.db_maintenance", meter_provider=provider)
-        self._state = _gauge(
-            meter.create_gauge,
+        self._state = gauge(
+            meter,
             "c2c.db.maintenance.readonly",
+            "last",
             "1 while the database is read-only for maintenance, 0 otherwise.",
         )
         self.refusals = meter.create_counter(
@@ -205,10 +207,3 @@ def _in_use(registry: Any) -> int | None:
     both = engines(registry)
     count = getattr(both[0].pool, "checkedout", None) if both is not None else None
     return None if count is None else int(count())
-
-
-def _gauge(create: Callable[..., Any], name: str, text: str) -> Any:
-    try:
-        return create(name, description=text, merge="last")
-    except TypeError:  # the meter of another SDK, or of none: it merges nothing
-        return create(name, description=text)

@@ -12,10 +12,9 @@ of any of them tells the same; nobody has to be told. A late check counts as fai
 late, and its duration is counted when it has ended.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from opentelemetry.metrics import MeterProvider, get_meter
+
+from c2cotel.metrics.gauges import gauge
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 60.0)
 
@@ -26,7 +25,7 @@ class Numbers:
     def __init__(self, provider: MeterProvider | None = None) -> None:
         meter = get_meter("c2cotel.health_check", meter_provider=provider)
         self._status = gauge(
-            meter.create_gauge,
+            meter,
             "c2c.health_check.status",
             "last",
             "1 if the health check passed the last time, 0 if it failed.",
@@ -43,12 +42,3 @@ class Numbers:
 
     def duration(self, name: str, seconds: float) -> None:
         self._duration.record(seconds, {"c2c.check.name": name})
-
-
-def gauge(create: Callable[..., Any], name: str, merge: str, text: str, *callbacks: Any) -> Any:
-    """A gauge made by *create*; *merge* is what becomes of the values of several processes."""
-    arguments = (name, callbacks) if callbacks else (name,)
-    try:
-        return create(*arguments, description=text, merge=merge)
-    except TypeError:  # the meter of another SDK, or of none: it merges nothing
-        return create(*arguments, description=text)

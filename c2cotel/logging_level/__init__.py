@@ -29,7 +29,11 @@ def includeme(config: Configurator) -> None:
     if not settings_of(config).log_view_enabled:
         return
     config.registry.c2c_logging_level = agreement().switch(
-        core.KIND, check=core.check, apply=core.levels().apply, nameless="root"
+        core.KIND,
+        check=core.check,
+        apply=core.levels().apply,
+        nameless="root",
+        labels=core.labels(),
     )
     config.add_c2c_view("logging/level", views.level, changes=views.changes)
     config.add_c2c_view(

@@ -69,6 +69,12 @@ def level_names() -> list[str]:
     return [logging.getLevelName(number) for number in numbers]
 
 
+def labels() -> dict[str, str]:
+    """What each text of a level is counted as, by the text in lower case."""
+    known = logging.getLevelNamesMapping()
+    return {name.lower(): logging.getLevelName(number) for name, number in known.items()}
+
+
 @dataclass(frozen=True)
 class Level:
     """What a logger has, by name; ``NOTSET`` where it follows its parent."""

@@ -27,8 +27,8 @@ from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.utils import floatToGoString as _untyped_go_string  # noqa: N813 - a function
 
+from c2cotel.metrics.families import Family, Row
 from c2cotel.metrics.instruments import Description, Scope
-from c2cotel.metrics.merge import Family, Row
 from c2cotel_instrumentation.once import Once
 
 LOGGER = logging.getLogger(__name__)

@@ -5,16 +5,6 @@ then every slab that it does not list as a member. If another fold has taken its
 or a slab has gone, the reading begins again.
 
 What ends with its process (up-down counters, gauges) is taken from the living slabs only.
-
-============================  =======  =============  ==============================================
-name                          kind     unit           what
-============================  =======  =============  ==============================================
-``c2c.metrics.processes``     gauge    {process}      living processes that count
-``c2c.metrics.series``        gauge    {series}       merged series
-``c2c.metrics.lost``          counter  {measurement}  measurements that found no room
-``c2c.metrics.overflowed``    counter  {measurement}  measurements beyond the limit on series
-``c2c.metrics.read.duration`` gauge    s              what reading and merging took
-============================  =======  =============  ==============================================
 """
 
 import errno
@@ -31,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from c2cotel.metrics import slab as slabs
+from c2cotel.metrics.families import Collected, Family, Row
 from c2cotel.metrics.instruments import (
     GAUGE_MERGES,
     KINDS,
     OVERFLOW,
     Description,
     GaugeMerge,
-    Kind,
     Scope,
 )
+from c2cotel.metrics.itself import Itself
 from c2cotel.metrics.slab import MalformedSlabError
 from c2cotel.metrics.store import SeriesKey
 
@@ -50,39 +41,6 @@ _ATTEMPTS = 20
 # A symbolic link, a socket or pipe, a file of somebody else. What else keeps a slab from being
 # opened (no descriptor left) is no reason to go on without its numbers.
 NEVER_A_SLAB = frozenset({errno.ELOOP, errno.ENXIO, errno.EACCES})
-_SCOPE = Scope("c2cotel.metrics", "", "")
-_ITSELF: dict[str, tuple[Kind, str, str]] = {
-    "processes": ("gauge", "{process}", "Living processes that count."),
-    "series": ("gauge", "{series}", "Series of the merged metrics, but these."),
-    "lost": ("counter", "{measurement}", "Measurements that found no room for their series."),
-    "overflowed": ("counter", "{measurement}", "Measurements counted in an overflow series."),
-    "read.duration": ("gauge", "s", "How long reading and merging all processes took."),
-}
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """One merged series.
-
-    Attributes:
-        key: Its attributes.
-        values: Of a histogram the buckets' counts and the sum; of a gauge value and time (s since
-            the epoch); else one number.
-        reading: Number of the reading that filled *values*; older ones are not to be shown.
-    """
-
-    key: SeriesKey
-    values: list[float]
-    reading: int = 0
-
-
-@dataclass(eq=False)
-class Family:
-    """All series of one instrument. *changes* counts the rows that came or went."""
-
-    description: Description
-    rows: dict[SeriesKey, Row] = field(default_factory=dict)
-    changes: int = 0
 
 
 @dataclass(slots=True)
@@ -133,17 +91,11 @@ class Merge:
         self._max_series = max_series
         self._files: dict[str, _File] = {}
         self._reading = 1
-        self._itself = {
-            name: Family(
-                Description(kind, f"c2c.metrics.{name}", unit, text, _SCOPE, merge="sum"),
-                {(): Row((), [0.0, 0.0])},
-            )
-            for name, (kind, unit, text) in _ITSELF.items()
-        }
+        self.itself = Itself(directory, max_series)
         #: Names of the slabs that could not be read to their end.
         self.unreadable: set[str] = set()
 
-    def read(self) -> list[tuple[Family, list[Row]]]:
+    def read(self) -> Collected:
         """Every instrument with its series as they are now.
 
         Raises:
@@ -155,18 +107,11 @@ class Merge:
         self._forget({name for name, _, _ in images})
         headers = [self.add(name, data, living=living) for name, data, living in images]
         rows = self.rows()
-        itself = {
-            "processes": float(sum(living for _, _, living in images)),
-            "series": float(sum(len(series) for _, series in rows)),
-            "lost": sum(header.lost for header in headers if header),
-            "overflowed": sum(header.overflowed for header in headers if header),
-            "read.duration": time.perf_counter() - begun,
-        }
-        for name, value in itself.items():
-            self._itself[name].rows[()].values[0] = value
-        return [*rows, *((f, list(f.rows.values())) for f in self._itself.values())]
+        living = sum(living for _, _, living in images)
+        seconds = time.perf_counter() - begun
+        return rows + self.itself.tell(self.families.values(), rows, headers, living, seconds)
 
-    def rows(self) -> list[tuple[Family, list[Row]]]:
+    def rows(self) -> Collected:
         """What the last reading found, in the order the instruments first appeared."""
         return [
             (family, rows)

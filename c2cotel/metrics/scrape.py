@@ -66,6 +66,7 @@ class Scraper:
         from c2cotel.metrics.exposition import OPENMETRICS, TEXT, Exposition
 
         openmetrics = "application/openmetrics-text" in accept
+        begun = time.perf_counter()
         # Not alone: a callback may hang, and other scrapes go on without it.
         self._provider.observe()
         foreign = self.foreign.collect()
@@ -73,6 +74,7 @@ class Scraper:
             if self._exposition is None:
                 self._exposition = Exposition(self._prefix, self._resource)
             text = self._exposition.write(self._merge.read(), foreign, openmetrics=openmetrics)
+            self._merge.itself.scrape = time.perf_counter() - begun
         return text.encode("utf-8", "backslashreplace"), OPENMETRICS if openmetrics else TEXT
 
     def metrics_data(self, resource: "Resource") -> "MetricsData":
@@ -84,11 +86,14 @@ class Scraper:
         """
         from c2cotel.metrics.sdk import metrics_data
 
+        begun = time.perf_counter()
         self._provider.observe()
         with self._alone():
             directory = self._provider.store.directory
             started = directory.group.started if directory else self._started
-            return metrics_data(self._merge.read(), resource, started)
+            data = metrics_data(self._merge.read(), resource, started)
+            self._merge.itself.scrape = time.perf_counter() - begun
+        return data
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -24,8 +24,8 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from c2cotel.metrics.families import Family, Row
 from c2cotel.metrics.instruments import Description, Scope
-from c2cotel.metrics.merge import Family, Row
 
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 

@@ -8,6 +8,13 @@ stands back as long as the one that forked it lives, because it may be recycled 
 Each process has one thread that looks after this once a second, and writes what the observable
 instruments say into its slab. In a forked process it starts with the first series, or at once if
 there is something to observe; one that measures nothing pays nothing.
+
+=============================  =======  =========  ===========================================
+name                           kind     unit       what
+=============================  =======  =========  ===========================================
+``c2c.metrics.fold.failures``  counter  {failure}  folds that found no room; each is tried again
+                                                   after a second
+=============================  =======  =========  ===========================================
 """
 
 import logging
@@ -183,7 +190,19 @@ class Serving:
                 self._push.start()
         if self._directory is not None:
             self._folder = self._folder or Folder(self._directory, self._provider.store.max_series)
-            self._folder.fold()
+            self._fold(self._folder)
+
+    def _fold(self, folder: Folder) -> None:
+        try:
+            folder.fold()
+        except OSError:
+            meter = self._provider.get_meter("c2cotel.metrics")
+            meter.create_counter(
+                "c2c.metrics.fold.failures",
+                unit="{failure}",
+                description="Times that ended processes could not be folded into one file.",
+            ).add(1)
+            raise
 
     def _listen(self, address: Address) -> None:
         try:

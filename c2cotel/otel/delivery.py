@@ -6,24 +6,34 @@ few seconds, in every process. Those are held back; the last one is the reason i
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
+
+from c2cotel.otel.self_metrics import OTHER
 
 LOGGER = logging.getLogger(__name__)
 
+# Exporters log the one or the other.
+_STATUSES: Final[Mapping[object, str]] = {
+    key: str(status.value) for status in HTTPStatus for key in (status.value, status.phrase)
+}
+
 
 class Delivery(logging.Filter):
-    """The fate of one signal. *what*: ``spans``.
+    """The fate of one signal.
 
     Attributes:
+        what: What it is about, ``spans`` for example.
+        error_type: What the last failure was, as an attribute of a metric: a status, an exception.
         why: The last thing that the exporter said about a failure.
         ending: The process ends: what is lost is told by :mod:`c2cotel.otel.exit`.
     """
 
     def __init__(self, what: str) -> None:
         super().__init__()
-        self._what = what
+        self.what = what
         self.forget()
 
     def forget(self) -> None:
@@ -31,6 +41,7 @@ class Delivery(logging.Filter):
         self._thread: int | None = None
         self._failing = False
         self.why = ""
+        self.error_type = OTHER
         self.ending = False
 
     def overhear(self, exporter: Any) -> None:
@@ -45,12 +56,14 @@ class Delivery(logging.Filter):
             return True
         if record.levelno >= logging.WARNING:
             self.why = record.getMessage()
+            self.error_type = _error_type(record.args) or self.error_type
         return False
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """Around one export."""
         self._thread = threading.get_ident()
+        self.error_type = OTHER
         try:
             yield
         finally:
@@ -59,12 +72,22 @@ class Delivery(logging.Filter):
     def tell(self, *, delivered: bool) -> None:
         """What became of it; logged if it is news."""
         if delivered and self._failing:
-            LOGGER.warning("The %s of this process are delivered again.", self._what)
+            LOGGER.warning("The %s of this process are delivered again.", self.what)
         elif not delivered and not self._failing and not self.ending:
             LOGGER.warning(
                 "The %s of this process are not delivered: %s Trying again with each batch; "
                 "said once until it works.",
-                self._what,
+                self.what,
                 self.why or "the exporter does not say why.",
             )
         self._failing = not delivered
+
+
+def _error_type(said: object) -> str:
+    """The status or the exception among what an exporter has logged; empty if there is none."""
+    for value in said if isinstance(said, tuple) else ():
+        if isinstance(value, Exception):
+            return type(value).__qualname__
+        if isinstance(value, int | str) and value in _STATUSES:
+            return _STATUSES[value]
+    return ""

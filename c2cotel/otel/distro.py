@@ -52,7 +52,11 @@ from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
 # The old names are still the default of contrib's instrumentors:
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
-_ENVIRONMENT = {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"}
+_ENVIRONMENT = {
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
+    # See c2cotel.otel.self_metrics, which would cost those who do without telemetry its import.
+    "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
+}
 _OURS = "c2cotel_instrumentation."
 _LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from c2cotel.otel.complaint import complain
 from c2cotel.otel.exporters import DeferredExporter
+from c2cotel.otel.self_metrics import count_unprocessed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ _SHARES = {"alone": 1.0, "worker": 0.55, "master": 0.35}
 _LEAST = 0.1
 # Seconds after the deadline for what is to be done and said then.
 _GRACE = 0.5
+
+# The error.type of what is left then.
+_TOO_LATE = "shutdown_timeout"
 
 Role = Literal["alone", "worker", "master"]
 
@@ -67,6 +71,12 @@ class Pipeline:
 
     def close(self, _: float) -> None:
         self.exporter.shutdown()
+
+    def count_abandoned(self) -> None:
+        """Count what nobody sends any more, and nobody has counted as lost."""
+        queue = self._batches._queue  # noqa: SLF001 - see above
+        count_unprocessed(self.what, len(queue), _TOO_LATE)
+        self.exporter.count_in_flight(_TOO_LATE)
 
     def undelivered(self) -> int:
         """How many items were given up since :meth:`begin`, or are still waiting."""
@@ -164,6 +174,8 @@ class Exit:
         self._report()
 
     def _report(self) -> None:
+        for pipeline in self.pipelines:
+            _guarded(pipeline.count_abandoned)
         counts = [(count, each) for each in self.pipelines if (count := each.undelivered())]
         dropped = " and ".join(f"{count} {pipeline.what}" for count, pipeline in counts)
         if not dropped:

@@ -17,6 +17,7 @@ from opentelemetry.util._importlib_metadata import entry_points
 
 from c2cotel.otel.delivery import Delivery
 from c2cotel.otel.forks import FirstTime
+from c2cotel.otel.self_metrics import OTHER, count_exported, without_own_metrics
 from c2cotel.settings import without_password
 
 Signal = Literal["traces", "logs", "metrics"]
@@ -57,7 +58,7 @@ def find_exporter(signal: Signal, name: str) -> EntryPoint:
 
 def make_exporter(entry_point: EntryPoint) -> Any:
     """The exporter of an entry point, with what it reads from the environment."""
-    return entry_point.load()()
+    return without_own_metrics(entry_point.load())
 
 
 def _otlp(signal: Signal) -> str:
@@ -99,16 +100,23 @@ class DeferredExporter:
     def export(self, batch: Sequence[Any]) -> Any:
         """Send *batch*; gives the result of the exporter."""
         delivered = False
+        error_type = OTHER
         self.in_flight = len(batch)
         try:
             result = self._first_time.run(lambda: self._export(batch))
             # SpanExportResult and LogRecordExportResult are different enumerations.
             delivered = result.name == "SUCCESS"
+            error_type = "" if delivered else self._error_type()
+        except Exception as error:
+            error_type = type(error).__qualname__
+            raise
+        else:
             return result
         finally:
             self.in_flight = 0
             if not delivered:
                 self.lost += len(batch)
+            count_exported(self.delivery.what, len(batch), self._made, error_type)
             self.delivery.tell(delivered=delivered)
 
     def _export(self, batch: Sequence[Any]) -> Any:
@@ -119,6 +127,15 @@ class DeferredExporter:
                 self.hasten()
         with self.delivery.attempt():
             return self._made.export(batch)
+
+    def _error_type(self) -> str:
+        known = self.delivery.error_type
+        # Not tried again at the end of a process, an exporter of OTLP does not say why.
+        return "ConnectionError" if known == OTHER and self.refused else known
+
+    def count_in_flight(self, error_type: str) -> None:
+        """Count as lost what is still being sent: nobody waits for it any more."""
+        count_exported(self.delivery.what, self.in_flight, self._made, error_type)
 
     def hasten(self) -> str:
         """Stop retrying if nobody listens; gives why."""

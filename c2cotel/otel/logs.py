@@ -29,15 +29,19 @@ def set_up_logs(telemetry: Telemetry) -> Part:
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
     from c2cotel.otel.log_records import RequestIdLogProcessor, add_handler
+    from c2cotel.otel.self_metrics import NOTHING, ProcessorMeterProvider
 
-    provider = LoggerProvider(telemetry.resource, shutdown_on_exit=False)
+    provider = LoggerProvider(telemetry.resource, shutdown_on_exit=False, meter_provider=NOTHING)
     set_logger_provider(provider)
     if get_logger_provider() is not provider:
         raise RuntimeError("the application has set a logger provider of its own; that one is kept")
     provider.add_log_record_processor(RequestIdLogProcessor())
     for entry_point in found:
         exporter = DeferredExporter("log records", partial(make_exporter, entry_point))
-        processor = BatchLogRecordProcessor(exporter)  # type: ignore[arg-type]  # has its methods
+        processor = BatchLogRecordProcessor(
+            exporter,  # type: ignore[arg-type]  # has its methods
+            meter_provider=ProcessorMeterProvider(),  # type: ignore[arg-type]  # has its method
+        )
         provider.add_log_record_processor(processor)
         telemetry.exit.pipelines.append(Pipeline("log records", processor, exporter))
     add_handler(provider, os.environ.get("OTEL_PYTHON_LOG_HANDLER_LEVEL"), telemetry.exit)

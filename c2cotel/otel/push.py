@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.otel.delivery import Delivery
 from c2cotel.otel.exporters import find_exporter, make_exporter, stop_retrying
+from c2cotel.otel.self_metrics import count_exported
 
 LOGGER = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ class MetricsPush:
         for exporter in self._made:
             with self._delivery.attempt():
                 result = exporter.export(data)
-            self._delivery.tell(delivered=result.name == "SUCCESS")
+            delivered = result.name == "SUCCESS"
+            error_type = "" if delivered else self._delivery.error_type
+            count_exported("metrics", _size(data), exporter, error_type)
+            self._delivery.tell(delivered=delivered)
 
     def _make(self, name: str) -> Any:
         exporter = make_exporter(find_exporter("metrics", name))
@@ -76,3 +81,13 @@ class MetricsPush:
         if self._stopped.is_set():
             stop_retrying(exporter)
         return exporter
+
+
+def _size(data: MetricsData) -> int:
+    """How many data points there are."""
+    return sum(
+        len(metric.data.data_points)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )

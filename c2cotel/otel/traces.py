@@ -20,6 +20,7 @@ from c2cotel.otel.processors import (
     TracedOnly,
     UuidIdGenerator,
 )
+from c2cotel.otel.self_metrics import NOTHING, ProcessorMeterProvider, without_own_metrics
 from c2cotel.otel.telemetry import Part, Telemetry, exporter_names
 
 
@@ -36,6 +37,7 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
         resource=telemetry.resource,
         shutdown_on_exit=False,
         id_generator=_id_generator(environ),
+        meter_provider=NOTHING,
     )
     trace.set_tracer_provider(provider)
     if trace.get_tracer_provider() is not provider:
@@ -50,7 +52,10 @@ def set_up_traces(telemetry: Telemetry, environ: Mapping[str, str]) -> Part:
         if name == "console":
             provider.add_span_processor(SimpleSpanProcessor(exporter))  # type: ignore[arg-type]  # has its methods
             continue
-        processor = BatchSpanProcessor(exporter)  # type: ignore[arg-type]  # has its methods
+        processor = BatchSpanProcessor(
+            exporter,  # type: ignore[arg-type]  # has its methods
+            meter_provider=ProcessorMeterProvider(),  # type: ignore[arg-type]  # has its method
+        )
         provider.add_span_processor(processor)
         telemetry.exit.pipelines.append(Pipeline("spans", processor, exporter))
     if not names:
@@ -64,7 +69,7 @@ def _make(entry_point: EntryPoint) -> Any:
         return make_exporter(entry_point)
     from c2cotel.otel.span_encoding import LeanSpanExporter
 
-    return LeanSpanExporter()
+    return without_own_metrics(LeanSpanExporter)
 
 
 def _sampler(environ: Mapping[str, str]) -> Sampler:

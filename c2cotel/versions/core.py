@@ -10,11 +10,12 @@ Its value is 1. The processes of a service, which run the same, share one series
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from c2cotel.metrics.gauges import gauge
 from c2cotel.settings import Settings
 from c2cotel.versions_file import Versions
 
@@ -52,12 +53,8 @@ def observe(meter: Meter, attributes: dict[str, str]) -> None:
     def callback(_: CallbackOptions) -> Iterable[Observation]:
         return (seen,)
 
-    create: Callable[..., object] = meter.create_observable_gauge
     text = "1, with the versions of what runs as attributes."
-    try:
-        create("c2c.build_info", [callback], description=text, merge="max")
-    except TypeError:  # the meter of another SDK, or of none: it merges nothing
-        create("c2c.build_info", [callback], description=text)
+    gauge(meter, "c2c.build_info", "max", text, callbacks=[callback])
 
 
 def _attribute(package: str) -> str:

@@ -1,4 +1,4 @@
-"""Make gunicorn's own log lines part of the request that they are about, and its ini file ours.
+"""Make gunicorn's log lines part of their request, its ini file ours, and count its workers.
 
 ===============  =================================================================================
 logger           what changes
@@ -11,18 +11,9 @@ gunicorn.error   likewise the stack trace of an exception that left the applicat
 On USR2, gunicorn starts its successor with the environment that it was itself started with. What
 has been put there since stays behind, except for the variables named by *inherited*.
 
-The record of an access line has attributes besides its text, for whatever writes JSON or OTLP:
-
-==============  =========================================================================
-``method``      as the client sent it
-``path``        without its query, percent-encoded, secrets in its parameters ``REDACTED``
-``route``       the pattern of the route, where an application of Pyramid found one
-``status``      a number
-``duration``    seconds, wall-clock, until the body was sent
-``bytes``       of the body
-``client_addr`` the client's address, ``""`` for a socket of this host
-``user_agent``  only if it has said one
-==============  =========================================================================
+The record of an access line has attributes besides its text, see
+:mod:`c2cotel_instrumentation.gunicorn_access`. The master counts its workers, see
+:mod:`c2cotel_instrumentation.gunicorn_workers`.
 
 Three options say how gunicorn reads the ini file of ``--paste``: *load_paste* makes the application
 of it, instead of PasteDeploy alone; *has_logging* tells whether it configures logging;
@@ -44,8 +35,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from typing import Any, TypeAlias
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -60,12 +50,9 @@ from c2cotel_instrumentation.context import (
     ROUTE_KEY,
     with_request_id,
 )
-from c2cotel_instrumentation.redaction import (
-    HeaderCapture,
-    redacted_path,
-    redacted_query,
-    redacted_url,
-)
+from c2cotel_instrumentation.gunicorn_access import ACCESS, add_fields, redact, redacted_details
+from c2cotel_instrumentation.gunicorn_workers import Workers
+from c2cotel_instrumentation.redaction import redacted_url
 from c2cotel_instrumentation.wrapping import Wrappings
 
 LoadPaste: TypeAlias = Callable[[str, str | None, Mapping[str, str] | None], Any]
@@ -74,7 +61,7 @@ ConfigureLogging: TypeAlias = Callable[[str, Mapping[str, Any]], Mapping[str, An
 
 
 class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base is untyped
-    """Log what gunicorn says about a request within that request, and without its secrets.
+    """Log what gunicorn says about a request within that request, and count its workers.
 
     Options of ``instrument()``:
 
@@ -92,6 +79,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     _configure_logging: ConfigureLogging | None = None
     # OpenTelemetry keeps one instance of each instrumentor.
     _wrappings = Wrappings()
+    _workers: Workers | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         # Under another server the hook waits for ever: that is no conflict to be told about.
@@ -111,7 +99,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         self._load_paste = load_paste
         self._has_logging = has_logging
         self._configure_logging = configure_logging
-        logging.getLogger(_ACCESS).addFilter(_add_fields)
+        logging.getLogger(ACCESS).addFilter(add_fields)
         # The application may run under another server: gunicorn is not imported for it.
         wrapt.register_post_import_hook(self._wrap, "gunicorn.glogging")
         wrapt.register_post_import_hook(self._wrap_arbiter, "gunicorn.arbiter")
@@ -120,7 +108,7 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     def _uninstrument(self, **_: Any) -> None:
         self._active = False
         self._load_paste = self._has_logging = self._configure_logging = None
-        logging.getLogger(_ACCESS).removeFilter(_add_fields)
+        logging.getLogger(ACCESS).removeFilter(add_fields)
         self._wrappings.undo()
 
     def _wrap(self, module: ModuleType) -> None:
@@ -134,6 +122,8 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
     def _wrap_arbiter(self, module: ModuleType) -> None:
         if self._active:
             self._wrappings.wrap(module.Arbiter, "reexec", self._handing_on)
+            self._workers = self._workers or Workers(lambda: self._active)
+            self._workers.wrap(self._wrappings, module)
 
     def _wrap_paste(self, module: ModuleType) -> None:
         if self._active:
@@ -216,10 +206,10 @@ class GunicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # the base i
         def wrapper(logger: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
             made = atoms(logger, *args, **kwargs)
             if self._active:
-                _redact(made)
+                redact(made)
                 # Headers and environ: seldom asked for, and many.
                 if "%({" in logger.cfg.access_log_format:
-                    made.update(_redacted_details(made))
+                    made.update(redacted_details(made))
             return made
 
         return wrapper
@@ -258,75 +248,3 @@ def _failed_environ() -> Mapping[str, Any]:
             return {**environ} if isinstance(environ, Mapping) else {}
         traceback = traceback.tb_next
     return {}
-
-
-def _add_fields(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass: what the text says, as attributes of the record."""
-    atoms = record.args
-    if isinstance(atoms, Mapping):
-        for name, (atom, read) in _FIELDS.items():
-            try:
-                value = read(atoms.get(atom))
-            except (TypeError, ValueError):
-                continue
-            if value is not None:
-                record.__dict__.setdefault(name, value)
-    return True
-
-
-def _as_text(value: Any) -> str | None:
-    # gunicorn escapes quotes for its own format.
-    return value.replace('\\"', '"')[:_LONGEST] if isinstance(value, str) else None
-
-
-def _said(value: Any) -> str | None:
-    return None if value == "-" else _as_text(value)
-
-
-def _as_path(value: Any) -> str | None:
-    text = _as_text(value)
-    return None if text is None else quote(text, _PATH_SAFE, "latin-1", "replace")[:_LONGEST]
-
-
-_ACCESS: Final = "gunicorn.access"
-_LONGEST: Final = 2048
-_PATH_SAFE: Final = "/;:@!$&'()*+,=~"
-_FIELDS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "method": ("m", _as_text),
-    "path": ("U", _as_path),
-    "route": (f"{{{ROUTE_KEY}}}e", _as_text),
-    "status": ("s", int),
-    "duration": ("D", lambda microseconds: microseconds / 1e6),
-    "bytes": ("B", int),
-    "client_addr": ("h", _said),
-    "user_agent": ("a", _said),
-}
-
-
-def _redact(atoms: dict[str, Any]) -> None:
-    """Take secrets out of the atoms with parameters: request line, path, query, referer."""
-    line, path = atoms.get("r"), atoms.get("U")
-    query, referer = atoms.get("q"), atoms.get("f")
-    if isinstance(line, str) and ("?" in line or ";" in line):
-        request, _, protocol = line.rpartition(" ")
-        atoms["r"] = f"{redacted_url(request)} {protocol}"
-    if isinstance(path, str):
-        atoms["U"] = redacted_path(path)
-    if isinstance(query, str):
-        atoms["q"] = redacted_query(query)
-    if isinstance(referer, str):
-        atoms["f"] = redacted_url(referer)
-
-
-def _redacted_details(atoms: Mapping[str, Any]) -> dict[str, Any]:
-    """What to show instead for ``{name}i``, ``{name}o`` (headers) and ``{name}e`` (environ)."""
-    shown: dict[str, Any] = {}
-    for atom, value in atoms.items():
-        if atom.startswith("{") and isinstance(value, str):
-            name = atom[1:-2].removeprefix("http_").replace("_", "-")
-            ((masked,),) = _HEADERS.attributes(((name, value),), len(value) + 10).values()
-            shown[atom] = redacted_query(value) if name == "query-string" else redacted_url(masked)
-    return shown
-
-
-_HEADERS: Final = HeaderCapture("", (r"(?s:.*)",))

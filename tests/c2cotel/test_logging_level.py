@@ -15,6 +15,7 @@ from c2cotel.logging_level.core import (
     Row,
     check,
     checked_name,
+    labels,
     level_names,
     level_number,
     levels,
@@ -307,3 +308,10 @@ def test_of_many_the_first_are_shown_and_all_counted(tree, manager):
     found = tree.tree({}, "x", limit=300)
     assert [row.name for row in found.rows] == [f"x{number:03}" for number in range(300)]
     assert found.total == 500
+
+
+def test_a_level_is_counted_under_one_name_however_it_is_written():
+    names = labels()
+    assert {names[name] for name in ("warn", "warning")} == {"WARNING"}
+    assert {names[name] for name in ("fatal", "critical")} == {"CRITICAL"}
+    assert names["notset"] == "NOTSET"

@@ -24,7 +24,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from c2cotel import broadcast
 from c2cotel.health_check.checks.database import Binding
 from c2cotel.health_check.core import CheckFailedError
-from c2cotel.health_check.metrics import gauge
+from c2cotel.metrics.gauges import gauge
 from c2cotel.settings import without_password
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ class Versions:
             self._known[name, configuration] = version
             if self._gauge is None:
                 self._gauge = gauge(
-                    metrics.get_meter("c2cotel.health_check").create_observable_gauge,
+                    metrics.get_meter("c2cotel.health_check"),
                     "c2c.alembic.version",
                     "max",
                     "1, with the version that the database was last found at.",
-                    self._observe,
+                    callbacks=[self._observe],
                 )
 
     def _observe(self, _: CallbackOptions) -> Iterable[Observation]:

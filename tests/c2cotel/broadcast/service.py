@@ -20,6 +20,9 @@ from opentelemetry.util._once import Once
 from c2cotel.broadcast import journal
 from c2cotel.broadcast.agreement import Agreement
 from c2cotel.broadcast.broadcaster import Broadcaster
+from c2cotel.metrics.directory import join
+from c2cotel.metrics.provider import MeterProvider as SharedMeterProvider
+from c2cotel.metrics.store import Store
 from c2cotel.redis import connect
 from c2cotel.settings import Redis
 from c2cotel_acceptance.utils import retry_timeout
@@ -177,6 +180,15 @@ class Inside:
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self.spans))
         trace.set_tracer_provider(provider)
+
+    def share_metrics(self):
+        """Count where all processes of the host do."""
+        metrics._internal._METER_PROVIDER = None
+        metrics._internal._METER_PROVIDER_SET_ONCE = Once()
+        # What earlier tests have made without a provider would be made in this one.
+        metrics._internal._PROXY_METER_PROVIDER = metrics._internal._ProxyMeterProvider()
+        directory = join({"C2C_RUN_DIR": str(self.place[0])})
+        metrics.set_meter_provider(SharedMeterProvider(Store(directory)))
 
     def set_in_a_span(self, *arguments, **options):
         with trace.get_tracer("tests").start_as_current_span("request"):

@@ -174,7 +174,8 @@ def test_a_change_is_counted_and_an_event_of_the_span(service):
         {
             ("c2c.switch.changes", "{change}", kind, ("c2c.switch.action", action)): number
             for action, number in (("set", 2), ("expired", 1), ("reset", 1))
-        },
+        }
+        | {("c2c.switch.active", "{override}", kind): 0},
     )
     ((name, attributes),) = process.measured()[1]
     assert name == "c2c.switch"

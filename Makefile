@@ -35,7 +35,7 @@ lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
 	$(RUN) lint-imports
 
 .PHONY: unit
-unit: $(CACHE)/synced ## Run the fast tests on every CPython >= 3.11 found, two at a time; on 3.12 those of SQLAlchemy 2.0
+unit: $(CACHE)/synced servers ## Run the fast tests on every CPython >= 3.11 found, two at a time; on 3.12 those of SQLAlchemy 2.0
 	@$(RUN) python tests/interpreters.py > $(CACHE)/interpreters
 	@$(MAKE) --no-print-directory --jobs=2 $$(sed 's/ .*//; s/^/unit-/' $(CACHE)/interpreters)
 
@@ -70,6 +70,10 @@ acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, P
 .PHONY: bench
 bench: $(CACHE)/synced ## Measure the cost of metrics, requests and statements next to the alternatives
 	$(RUN) python acceptance/benchmark/bench.py
+
+.PHONY: dashboards
+dashboards: $(CACHE)/synced ## Write the dashboards' JSON
+	cd dashboards/src && $(abspath .venv)/bin/python -m c2cotel_boards.build
 
 .PHONY: servers
 servers:

@@ -22,6 +22,7 @@ from types import (
 )
 from typing import Any, Final
 
+from c2cotel_instrumentation import redaction
 from c2cotel_instrumentation.redaction import REDACTED, redacted_text
 
 LONGEST: Final = 200
@@ -34,18 +35,12 @@ _AHEAD: Final = 4
 # Digits; Python writes longer integers slowly, or not at all.
 _LONGEST_INTEGER: Final = 10**100
 
-_SECRET: Final = re.compile(
-    r"""secret|token|passw|passphrase|pwd|credential|authori[sz]ation|cookie|jwt|signature|csrf
-    |session[-_. ]?id|api[-_. ]?key|access[-_. ]?key|private[-_. ]?key|encryption[-_. ]?key|dsn
-    |(?<![a-z])(?:sig|auth)(?![a-z])""",
-    re.IGNORECASE | re.VERBOSE,
-)
 # password='…', "token": "…", C2C_SECRET=…: the name with what separates it, then the value. Names
 # are taken whole and looked at then, or one like "secretsecret…" would take for ever.
 _ASSIGNED: Final = re.compile(
     r"""(?<![\w.-])([\w.-]++)(['"]?\s?[=:]\s?)
     ( (?:(?:basic|bearer)\s++)?
-      (?: [bB]?'[^'\\]*+(?:\\.[^'\\]*+)*+(?:'|\Z) | [bB]?"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)
+      (?: [bB]?'[^'\\]*+(?:\\.[^'\\]*+)*(?:'|\Z) | [bB]?"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\Z)
         | [^\s,;&)}\]'"]++ ) )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
@@ -57,14 +52,14 @@ def names_secret(name: object) -> bool:
     """Whether *name*, of an attribute, a key, a header or a parameter, is that of a secret."""
     if isinstance(name, bytes):
         name = name[:LONGEST].decode("latin-1")
-    return type(name) is str and _SECRET.search(name[:LONGEST]) is not None
+    return type(name) is str and redaction.names_secret(name[:LONGEST])
 
 
 def masked(text: str) -> str:
     """*text* without passwords of URLs, secret parameters and ``password=…``."""
     text = redacted_text(text)
     text = _HEADER.sub(rf"\1 {REDACTED}", text)
-    return _ASSIGNED.sub(_without_value, text) if _SECRET.search(text) else text
+    return _ASSIGNED.sub(_without_value, text) if redaction.names_secret(text) else text
 
 
 def _without_value(found: re.Match[str]) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from c2cotel.sentry.scrubbing import FILTERED, names_secret
+from c2cotel.sentry.scrubbing import FILTERED
+from c2cotel_instrumentation.redaction import names_secret
 
 # https://docs.python.org/3/library/stdtypes.html#printf-style-string-formatting
 _CONVERSION: Final = re.compile(

@@ -14,13 +14,10 @@ from typing import Any, Final
 
 from c2cotel import schema
 from c2cotel.settings import Secret, Settings
-from c2cotel_instrumentation.redaction import redacted_query, redacted_text
+from c2cotel_instrumentation.redaction import names_secret, redacted_query, redacted_text
 
 FILTERED: Final = "[Filtered]"
 
-_HIDDEN_NAME: Final = r"""secret|token|passw|passphrase|pwd|credential|authorization|cookie|jwt
-    |signature|csrf|session[-_. ]?id|api[-_. ]?key|access[-_. ]?key|private[-_. ]?key|dsn"""
-_NAMED: Final = re.compile(_HIDDEN_NAME, re.IGNORECASE | re.VERBOSE)
 # password='…', "token": "…", C2C_SECRET=…, --secret …: the name with what separates it, the value.
 # Names are taken whole and looked at then, or one like "secretsecret…" would take for ever.
 _NAME: Final = re.compile(r"""(?<![\w.-])([\w.-]++)(['"]?\s?[=:]\s?|\s++(?!-))""")
@@ -34,11 +31,6 @@ _QUERIES: Final = frozenset({"query_string", "http.query", "url.query", "http.fr
 # Shorter ones would be found in words that are none of their business.
 _SHORTEST: Final = 6
 _DEEPEST: Final = 40
-
-
-def names_secret(text: str) -> bool:
-    """Whether a word in *text* is the name of a secret."""
-    return _NAMED.search(text) is not None
 
 
 class Scrubber:

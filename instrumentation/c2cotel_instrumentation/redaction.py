@@ -7,15 +7,17 @@ from urllib.parse import unquote_plus
 
 REDACTED: Final = "REDACTED"
 
-# Part of a parameter's name, once decoded. "sig" only as a word: "design" is no signature.
+# Part of a name, once decoded. "sig" only as a word: "design" is no signature.
 _SECRET: Final = re.compile(
-    r"""secret|token|passw|passphrase|pwd|signature|credential|authorization|jwt
-    |api[-_. ]?key|access[-_. ]?key|private[-_. ]?key|(?<![a-z])sig(?![a-z])""",
+    r"""secret|token|passw|passphrase|pwd|credential|authori[sz]ation|cookie|jwt|signature|csrf
+    |session[-_. ]?id|(?:api|access|private|encryption)[-_. ]?key|dsn
+    |(?<![a-z])(?:sig|auth)(?![a-z])""",
     re.IGNORECASE | re.VERBOSE,
 )
 # What a query needs to hold before its parameters are looked at one by one.
 _SUSPECT: Final = re.compile(
-    r"secret|token|passw|passphrase|pwd|sig|credential|authorization|jwt|key|code|%", re.IGNORECASE
+    r"secret|token|passw|passphrase|pwd|sig|credential|auth|cookie|jwt|csrf|session|key|dsn|code|%",
+    re.IGNORECASE,
 )
 # https://me:password@host
 _PASSWORD: Final = re.compile(r"""(://[^\s/?\#@:"']*):[^\s/?\#"']*@""", re.VERBOSE)
@@ -71,6 +73,11 @@ _COMMAND_END: Final = ") of pipeline caused error"
 # What Redis says of a command that it does not know.
 _ARGUMENTS: Final = re.compile(r"(?<=, with args beginning with: )[^\n]*")
 _PRIVATE_HEADERS: Final = r"authorization|cookie|api-?key|secret|token|passw|signature"
+
+
+def names_secret(name: str) -> bool:
+    """Whether *name*, of a parameter, a field, a header or a variable, is that of a secret."""
+    return _SECRET.search(name) is not None
 
 
 def redacted_query(query: str) -> str:

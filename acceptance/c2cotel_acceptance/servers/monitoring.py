@@ -67,15 +67,27 @@ class Prometheus:
 
         retry_timeout(reached, timeout, interval=0.25)
 
+    def firing(self, within: str = "1s") -> list[dict[str, str]]:
+        """The labels of the alerts that fire, or have fired *within* the last ``10m``."""
+        found = self.query(f'last_over_time(ALERTS{{alertstate="firing"}}[{within}])')
+        dropped = {"__name__", "alertstate"}
+        return [
+            {name: value for name, value in labels.items() if name not in dropped}
+            for labels, _ in found
+        ]
+
 
 @contextlib.contextmanager
 def prometheus(
     targets: Sequence[str] | Mapping[str, Sequence[str]],
     *,
     scrape_interval: str = "1s",
+    rules: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """A Prometheus that scrapes *targets* (``host:port``), or the targets of each job.
+
+    *rules* are texts of rule files by their names; they are evaluated as often as is scraped.
 
     Raises:
         MissingError: it is not installed.
@@ -89,8 +101,10 @@ def prometheus(
     with temporary_directory("prometheus") as folder:
         port = free_port()
         config = folder / "prometheus.yml"
+        for name, text in (rules or {}).items():
+            (folder / name).write_text(text)
         # Every JSON text is a YAML text.
-        config.write_text(json.dumps(_prometheus_config(jobs, scrape_interval)))
+        config.write_text(json.dumps(_prometheus_config(jobs, scrape_interval, list(rules or {}))))
         server = Process(
             [
                 program,
@@ -110,10 +124,15 @@ def prometheus(
 
 
 def _prometheus_config(
-    jobs: Mapping[str, Sequence[str]], scrape_interval: str
+    jobs: Mapping[str, Sequence[str]], scrape_interval: str, rule_files: Sequence[str]
 ) -> dict[str, object]:
     return {
-        "global": {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval},
+        "global": {
+            "scrape_interval": scrape_interval,
+            "scrape_timeout": scrape_interval,
+            "evaluation_interval": scrape_interval,
+        },
+        "rule_files": rule_files,
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": list(targets)}]}
             for job, targets in jobs.items()

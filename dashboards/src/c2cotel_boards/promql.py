@@ -1,0 +1,111 @@
+"""Pieces of PromQL.
+
+Every selector has the job and the instance of the dashboard's variables::
+
+    >>> rate(series("c2c_db_fallbacks_total"), "c2c_engine")
+    'sum by (c2c_engine) (rate(c2c_db_fallbacks_total{job=~"$job",…}[$__rate_interval]))'
+
+A gauge with a ``pid`` has a series for each process: add them, or take the largest, on purpose.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+REQUESTS: Final = "http_server_request_duration_seconds"
+RENDERING: Final = "c2c_pyramid_render_duration_seconds"
+CALLS: Final = "http_client_request_duration_seconds"
+OPERATIONS: Final = "db_client_operation_duration_seconds"
+
+ALWAYS_THERE: Final = "c2c_metrics_processes"
+"""What every service of c2cotel emits, and nothing else: these are the jobs to choose from."""
+
+WINDOW: Final = "$__rate_interval"
+OURS: Final = ('job=~"$job"', 'instance=~"$instance"')
+
+
+def series(metric: str, *matchers: str) -> str:
+    """The series of *metric* that the variables let through, and *matchers* (``a="b"``)."""
+    return f"{metric}{{{','.join((*OURS, *matchers))}}}"
+
+
+def rate(selector: str, *by: str, function: str = "sum") -> str:
+    """What a counter, or the count of a histogram, grows by in a second, added up *by* labels."""
+    return aggregate(f"rate({selector}[{WINDOW}])", *by, function=function)
+
+
+def increase(selector: str, *by: str, window: str = WINDOW) -> str:
+    """What it has grown by in *window*; ``$__range`` for what the dashboard shows in all."""
+    return aggregate(f"increase({selector}[{window}])", *by)
+
+
+def counted(selector: str, *by: str, window: str = WINDOW) -> str:
+    """How many there were in *window*, with those of series that have only just begun.
+
+    ``increase`` has no first value to compare with, so it does not see the first error of a route:
+    a series appears when something is counted.
+    """
+    new = f"({selector} unless {selector} offset {window})"
+    return aggregate(f"{new} or increase({selector}[{window}])", *by)
+
+
+def aggregate(expression: str, *by: str, function: str = "sum") -> str:
+    """*expression* added up (or ``max``, ``min``, ``avg``, …) *by* labels, or altogether."""
+    grouping = f" by ({', '.join(by)}) " if by else ""
+    return f"{function}{grouping}({expression})"
+
+
+def share(part: str, whole: str) -> str:
+    """*part* of *whole*, 0 to 1, nothing where *whole* is nothing.
+
+    Where there is a whole and no part it is 0, so that no error is not no data.
+    """
+    return f"({part} or {whole} * 0) / ({whole} > 0)"
+
+
+def quantile(q: float, metric: str, *by: str, matchers: Iterable[str] = ()) -> str:
+    """The *q* quantile of the histogram *metric* (without its suffix) *by* labels.
+
+    Where nothing was observed there is nothing, rather than NaN.
+    """
+    buckets = rate(series(f"{metric}_bucket", *matchers), "le", *by)
+    return f"(histogram_quantile({q}, {buckets}) >= 0)"
+
+
+def mean(metric: str, *by: str, matchers: Iterable[str] = ()) -> str:
+    """What one observation of the histogram *metric* was on average."""
+    total = rate(series(f"{metric}_sum", *matchers), *by)
+    count = rate(series(f"{metric}_count", *matchers), *by)
+    return f"{total} / ({count} > 0)"
+
+
+def busiest(count: int, expression: str) -> str:
+    """The *count* largest of *expression*, at every moment."""
+    return f"topk({count}, {expression})"
+
+
+def named(expression: str, label: str, name: str) -> str:
+    """*expression* with *name* for series without *label*: a legend would have the label's name."""
+    return f'label_replace({expression}, "{label}", "{name}", "{label}", "")'
+
+
+def or_zero(expression: str, *by: str) -> str:
+    """0 where *expression* has no series yet: a counter has none before it counts.
+
+    Where there is no service either there is nothing. *by* are of job and instance.
+    """
+    zero = aggregate(series(ALWAYS_THERE), *by)
+    return f"({expression} or {zero} * 0)"
+
+
+def added(*expressions: str) -> str:
+    """All of them together; each may have no series yet."""
+    return " + ".join(map(or_zero, expressions))
+
+
+def where_set(variable: str, expression: str) -> str:
+    """*expression* if the dashboard's *variable* has a value, else nothing.
+
+    An empty label is no label: the series that stands for the variable is then like ``vector(0)``.
+    """
+    known = f'label_replace(vector(1), "is_set", "${{{variable}}}", "", "")'
+    return f"({expression}) and on () ({known} unless on (is_set) vector(0))"

@@ -1,0 +1,169 @@
+"""Tables: a row for each set of labels, a column for each query.
+
+::
+
+    tables.table(
+        "Which routes?",
+        "…",
+        keys={"http_route": "Route"},
+        columns=[
+            Column("Rate", promql.rate(…, "http_route"), "reqps"),
+            Column("Errors", …, "percentunit", steps=look.warn_from(0.01, 0.05)),
+        ],
+        links={"Route": [links.to("requests", "Requests of it", route=links.VALUE)]},
+    )
+
+All queries are grouped by the labels of *keys*. What one query has and another does not is an
+empty cell.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import table as builders
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from c2cotel_boards import look
+from c2cotel_boards.links import Link
+from c2cotel_boards.look import Query, Steps, Texts
+from c2cotel_boards.promql import where_set
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers, and what they look like.
+
+    Attributes:
+        title: Above the numbers.
+        expr: Their query, of the last moment.
+        unit: One of Grafana's.
+        steps: Colours of the number.
+        bar: Show a bar beside the number, as long as the number is large among the others.
+        texts: In place of numbers.
+        link: Where a click leads.
+        width: In pixels.
+    """
+
+    title: str
+    expr: str
+    unit: str
+    steps: Steps | None = None
+    bar: bool = False
+    texts: Texts | None = None
+    link: Link | None = None
+    width: int | None = None
+
+
+def table(
+    title: str,
+    description: str,
+    *,
+    keys: Mapping[str, str],
+    columns: Sequence[Column],
+    unit: str = "short",
+    width: int = 24,
+    height: int = 9,
+    sort: str = "",
+    links: Mapping[str, Sequence[Link]] | None = None,
+) -> builders.Panel:
+    """A row for each set of values of the labels *keys* (with their titles).
+
+    Args:
+        title: What is asked.
+        description: What it means and what is bad.
+        keys: Labels that every query is grouped by, and their titles.
+        columns: The numbers.
+        unit: Of whatever has none.
+        width: In 24ths.
+        height: In 30 pixels.
+        sort: The title of the column whose largest numbers come first; usually the first number.
+        links: Where a click on a key leads, by its title.
+    """
+    builder = builders.Panel()
+    look.describe(builder, title, description, unit=unit, width=width, height=height)
+    for name, column in zip(ascii_uppercase, columns, strict=False):
+        asked = Query(column.expr, "")
+        made = look.target(asked, name, instant=True, form=PromQueryFormat.TABLE)
+        builder.with_target(made)
+    builder.transformations(_transformations(keys, columns))
+    builder.show_header(True).cell_height(common.TableCellHeight.SM).filterable(False)
+    first = common_builders.TableSortByFieldState()
+    first.display_name(sort or columns[0].title).desc(True)
+    builder.sort_by([first])
+    for column in columns:
+        builder.override_by_name(column.title, _properties(column))
+    for key in keys.values():
+        builder.override_by_name(key, _key_properties((links or {}).get(key, ())))
+    return builder
+
+
+def traces(link: Link, expr: str) -> Column:
+    """A column that leads to traces, and is there only if ``tempo_datasource`` is set.
+
+    *expr* is 1 for each row that should have a link: ``promql.aggregate(…, function="group")``.
+    """
+    always: Texts = {1: ("Traces", look.BLUE)}
+    asked = where_set("tempo_datasource", expr)
+    return Column("Traces", asked, "short", texts=always, link=link, width=90)
+
+
+def _transformations(
+    keys: Mapping[str, str], columns: Sequence[Column]
+) -> list[models.DataTransformerConfig]:
+    """One table of all queries; then its columns in order, with their titles."""
+    values = [f"Value #{name}" for name, _ in zip(ascii_uppercase, columns, strict=False)]
+    titles = [column.title for column in columns]
+    # Where only one query has an answer, Grafana leaves its letter out.
+    fields = [*keys, *values, "Value"]
+    organized = {
+        "excludeByName": {"Time": True},
+        "indexByName": {field: index for index, field in enumerate(fields)},
+        "renameByName": dict(zip(fields, [*keys.values(), *titles, titles[0]], strict=True)),
+    }
+    return [
+        models.DataTransformerConfig(id_val="merge", options={}),
+        models.DataTransformerConfig(id_val="organize", options=organized),
+    ]
+
+
+def _key_properties(links: Sequence[Link]) -> list[models.DynamicConfigValue]:
+    """A label is a text also where it looks like a number; one that a row does not have is said."""
+    nothing = models.SpecialValueMap(
+        options=models.DashboardSpecialValueMapOptions(
+            match=models.SpecialValueMatch.EMPTY,
+            result=models.ValueMappingResult(text="(none)", color=look.GREY, index=0),
+        )
+    )
+    made = [
+        models.DynamicConfigValue("unit", "string"),
+        models.DynamicConfigValue("mappings", [nothing]),
+    ]
+    if links:
+        made.append(models.DynamicConfigValue("links", [link.plain() for link in links]))
+    return made
+
+
+def _properties(column: Column) -> list[models.DynamicConfigValue]:
+    made = [models.DynamicConfigValue("unit", column.unit)]
+    if column.steps is not None:
+        made.append(models.DynamicConfigValue("thresholds", look.thresholds(column.steps).build()))
+    if column.bar:
+        gauge = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+        made += [
+            models.DynamicConfigValue("custom.cellOptions", gauge),
+            models.DynamicConfigValue("min", 0),
+            look.fixed(look.BLUE),
+        ]
+    elif column.steps is not None or column.texts is not None:
+        made.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+    if column.texts is not None:
+        made.append(models.DynamicConfigValue("mappings", look.mappings(column.texts)))
+    if column.link is not None:
+        made.append(models.DynamicConfigValue("links", [column.link.plain()]))
+    if column.width is not None:
+        made.append(models.DynamicConfigValue("custom.width", column.width))
+    return made

@@ -1,0 +1,25 @@
+"""The dashboards as they are committed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from c2cotel_boards import build
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``name`` for each dashboard."""
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", build.NAMES)
+
+
+@pytest.fixture
+def text(name) -> str:
+    """What is in the file."""
+    return (build.FOLDER / f"{name}.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def board(text) -> dict[str, Any]:
+    return json.loads(text)

@@ -12,7 +12,8 @@ RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
 SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish pgbouncer:pgbouncer \
-    haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz npm:npm
+    haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz npm:npm \
+    prometheus-pushgateway:prometheus-pushgateway
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 

@@ -36,13 +36,16 @@ lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
 	$(RUN) lint-imports
 
 .PHONY: unit
-unit: $(CACHE)/synced servers ## Run the fast tests on every CPython >= 3.11 found, two at a time; on 3.12 those of SQLAlchemy 2.0
+unit: $(CACHE)/synced servers ## Run the fast tests: all on the oldest CPython >= 3.11 found, on others what knows them
 	@$(RUN) python tests/interpreters.py > $(CACHE)/interpreters
 	@$(MAKE) --no-print-directory --jobs=2 $$(sed 's/ .*//; s/^/unit-/' $(CACHE)/interpreters)
 
-# What knows SQLAlchemy: it is run with the oldest that is supported, too.
-WITH_SQLALCHEMY := $(addprefix tests/,c2cotel/db c2cotel/db_maintenance c2cotel/errors c2cotel/health_check \
+# The oldest CPython runs all tests. 3.12 runs those of what knows SQLAlchemy, with the oldest one that
+# is supported; others run those of what knows the interpreter: forks, threads, frames, hooks.
+ON_3.12 := $(addprefix tests/,c2cotel/db c2cotel/db_maintenance c2cotel/errors c2cotel/health_check \
     c2cotel/kernel c2cotel/sql_profiler c2cotel/test_sqlalchemylogger.py c2cotel_instrumentation)
+ON_OTHERS := $(addprefix tests/,$(filter c2cotel_%,$(notdir $(wildcard tests/*))) $(addprefix c2cotel/,broadcast debug metrics \
+    otel prometheus sentry)) $(wildcard tests/c2cotel/test_*.py)
 
 # They wait more than they compute: two at a time take little longer than one.
 .PHONY: unit-%
@@ -51,10 +54,8 @@ unit-%:
 	    $(UV) sync --frozen --quiet --python "$$(sed -n 's/^$* //p' $(CACHE)/interpreters)" \
 	    $$([ $* = 3.12 ] && echo --no-group sqlalchemy-2-1 --group sqlalchemy-2-0)
 	@echo "== unit tests on CPython $* begin"
-	@tests=tests; \
-	if [ $* = 3.12 ] && [ "$$(wc -l < $(CACHE)/interpreters)" -gt 1 ]; then \
-	    tests="$(WITH_SQLALCHEMY)"; \
-	fi; \
+	@tests="$(or $(ON_$*),$(ON_OTHERS))"; \
+	if [ $* = "$$(sed -n '1s/ .*//p' $(CACHE)/interpreters)" ]; then tests=tests; fi; \
 	$(CACHE)/python-$*/bin/python -m pytest $$tests \
 	    > $(CACHE)/unit-$*.log 2>&1 || failed=1; \
 	    echo "== unit tests on CPython $*"; cat $(CACHE)/unit-$*.log; exit $${failed:-0}

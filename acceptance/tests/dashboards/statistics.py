@@ -1,20 +1,21 @@
 """What ``c2cotel stats-db`` is to tell, told by a stand-in: the command is not built yet.
 
 OpenTelemetry's own SDK and exporter, with the instruments of the catalogue, as the command will
-have them; a thousand tables, of which some grow. When there is the command, it takes this place.
+have them; a thousand tables, of which some grow. It is there for one scrape each time that it is
+run, as the command. When there is the command, it takes this place.
 """
 
-import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest
 
-from c2cotel_acceptance import servers
 from c2cotel_boards import catalogue
 
 TABLES: Final = 1000
@@ -81,20 +82,58 @@ def _observe(name: str) -> Callable[[CallbackOptions], Iterator[Observation]]:
     return observe
 
 
-@contextlib.contextmanager
-def exporter() -> Iterator[str]:
-    """Something that Prometheus can scrape; its address."""
+def told() -> bytes:
+    """What a run tells Prometheus."""
     registry = CollectorRegistry()
     provider = MeterProvider([PrometheusMetricReader(registry=registry)], shutdown_on_exit=False)
     meter = provider.get_meter("c2cotel.stats_db")
     for metric in catalogue.STATISTICS:
         meter.create_observable_gauge(metric.name, [_observe(metric.name)], metric.unit)
-    port = servers.free_port()
-    server, thread = start_http_server(port, "127.0.0.1", registry)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-        provider.shutdown()
+    text: bytes = generate_latest(registry)
+    provider.shutdown()
+    return text
+
+
+class Runs:
+    """Runs of the command; *address* is where each is scraped once, and nobody answers between.
+
+    Attributes:
+        text: What the last one has told.
+    """
+
+    def __init__(self) -> None:
+        self.text = b""
+        self._scraped = threading.Event()
+        self._scraped.set()
+        runs = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                over = runs._scraped.is_set()
+                self.send_response(503 if over else 200)
+                self.end_headers()
+                if not over:
+                    self.wfile.write(runs.text)
+                    runs._scraped.set()
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+
+    def run(self) -> None:
+        """Run the command once, and wait until it has been scraped."""
+        self.text = told()
+        self._scraped.clear()
+        assert self._scraped.wait(10)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

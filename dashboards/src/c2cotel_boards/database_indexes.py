@@ -41,6 +41,7 @@ def scanned() -> Panel:
         Query(f"{promql.busiest(DRAWN, rows)} > 0", TABLE_NAME),
         unit="short",
         width=12,
+        height=9,
     )
 
 
@@ -63,7 +64,6 @@ def lists() -> list[Panel]:
                 Column("Entries read", of_largest("index_entries_read"), "short"),
                 Column("Rows fetched", of_largest("index_rows_fetched"), "short"),
             ],
-            width=14,
         ),
         tables.table(
             "Which indexes does nobody use?",
@@ -71,6 +71,6 @@ def lists() -> list[Panel]:
             "count apart, and keep those of primary keys and constraints: they are of use unread.",
             keys=_KEYS,
             columns=[Column("Size", promql.busiest(LISTED, _unused()), "bytes")],
-            width=10,
+            height=8,
         ),
     ]

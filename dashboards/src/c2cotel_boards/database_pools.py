@@ -34,18 +34,19 @@ def _time(name: str) -> str:
 
 
 def pools() -> list[Panel]:
-    return [*_numbers(), *_times()]
+    return [_connections(), *_waiting(), *_times()]
 
 
-def _numbers() -> list[Panel]:
+def _waiting() -> list[Panel]:
     return [
-        _connections(),
         panels.timeseries(
             "Who waits for a connection?",
             "Threads, by pool, at that moment. Any line above 0 is requests that take longer than "
             "their statements.",
             Query(waiting(*_POOL), _NAME),
             unit="short",
+            whole=True,
+            width=12,
         ),
         panels.timeseries(
             "Who gave up waiting?",
@@ -53,6 +54,7 @@ def _numbers() -> list[Panel]:
             "raise pool_size, if the database may have more connections, or shorten transactions.",
             Query(promql.counted(_series("timeouts_total"), *_POOL), _NAME),
             unit="short",
+            width=12,
             bars=True,
         ),
     ]
@@ -70,6 +72,8 @@ def _connections() -> Panel:
         ),
         Query(promql.aggregate(_series("max"), "c2c_engine"), "{{c2c_engine}} at most"),
         unit="short",
+        whole=True,
+        width=12,
     )
     return panel.override_by_regexp(look.whole(".* at most"), look.as_limit())
 
@@ -83,6 +87,7 @@ def _times() -> list[Panel]:
             Query(_time("wait_time"), f"{_NAME} in all"),
             Query(_time("create_time"), f"{_NAME} to open one"),
             unit="s",
+            width=12,
         ),
         panels.timeseries(
             "How long is a connection kept?",
@@ -90,6 +95,7 @@ def _times() -> list[Panel]:
             "is open while the application does something else, such as an outgoing call.",
             Query(_time("use_time"), _NAME),
             unit="s",
+            width=12,
         ),
         panels.timeseries(
             "How many connections are opened?",
@@ -97,5 +103,6 @@ def _times() -> list[Panel]:
             "closed each time), or something between closes idle connections.",
             Query(promql.rate(_series("create_time_seconds_count"), *_POOL), _NAME),
             unit="ops",
+            width=12,
         ),
     ]

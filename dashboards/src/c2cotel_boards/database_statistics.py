@@ -168,6 +168,7 @@ def _growth() -> list[Panel]:
             "With indexes and all. Drawn on, it says when the disk will be full.",
             Query(last("size_bytes", *DATABASE), "{{db_namespace}}"),
             unit="bytes",
+            height=9,
         ),
         panels.timeseries(
             f"How large are the {DRAWN} largest tables?",
@@ -176,6 +177,7 @@ def _growth() -> list[Panel]:
             Query(promql.busiest(DRAWN, last("table_size_bytes", *TABLE)), TABLE_NAME),
             unit="bytes",
             width=16,
+            height=9,
             legend="table",
         ),
         panels.bargauge(
@@ -184,6 +186,7 @@ def _growth() -> list[Panel]:
             "sessions, versions.",
             Query(f"{promql.busiest(DRAWN, growth('table_size_bytes', *TABLE))} > 0", TABLE_NAME),
             unit="bytes",
+            height=9,
         ),
         panels.timeseries(
             f"How many rows have the {DRAWN} longest tables?",
@@ -192,6 +195,7 @@ def _growth() -> list[Panel]:
             Query(promql.busiest(DRAWN, last("table_rows", *TABLE)), TABLE_NAME),
             unit="short",
             width=16,
+            height=9,
             legend="table",
         ),
     ]
@@ -210,6 +214,7 @@ def _dead() -> Panel:
         unit="percentunit",
         steps=_DEAD,
         width=12,
+        height=9,
         maximum=1,
     )
 
@@ -240,6 +245,7 @@ def _others() -> list[Panel]:
             "likely it may not read everything.",
             Query(last("statistics_failures", *DATABASE), "{{db_namespace}}"),
             unit="short",
+            whole=True,
             width=6,
             limit=look.bad_from(1),
         ),

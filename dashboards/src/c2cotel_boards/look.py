@@ -150,6 +150,11 @@ def as_limit() -> list[models.DynamicConfigValue]:
     ]
 
 
+def on_the_right() -> models.DynamicConfigValue:
+    """An axis of its own, for a series that is much larger than the others."""
+    return models.DynamicConfigValue("custom.axisPlacement", "right")
+
+
 def mappings(texts: Texts) -> list[models.ValueMapping]:
     """Texts in place of values."""
     options = {

@@ -152,8 +152,8 @@ def _checks() -> list[Panel]:
             "Nothing at all: nobody asks.",
             Query(promql.aggregate(f"1 - {_STATUS}", _CHECK), f"{{{{{_CHECK}}}}}"),
             unit="short",
+            whole=True,
             width=12,
-            legend="table",
         ),
         panels.timeseries(
             "How long do checks take?",
@@ -162,7 +162,6 @@ def _checks() -> list[Panel]:
             Query(promql.quantile(0.95, _CHECKS, _CHECK, matchers=_OF_CHECK), f"{{{{{_CHECK}}}}}"),
             unit="s",
             width=12,
-            legend="table",
         ),
     ]
 
@@ -182,6 +181,7 @@ def _migrations() -> list[Panel]:
             ],
             width=16,
             height=6,
+            widths={"Job": 120, "Version": 150},
         ),
         panels.timeseries(
             "Is it the version that the code is made for?",
@@ -189,6 +189,7 @@ def _migrations() -> list[Panel]:
             "migration has not run, or was undone.",
             Query(promql.aggregate(f"1 - {status}", _CHECK), f"{{{{{_CHECK}}}}}"),
             unit="short",
+            whole=True,
             height=6,
         ),
     ]
@@ -218,6 +219,7 @@ def _operators() -> list[Panel]:
                 f"{{{{{_SWITCH}}}}} {{{{{_VALUE}}}}}",
             ),
             unit="short",
+            whole=True,
             width=12,
             height=7,
         ),

@@ -150,7 +150,6 @@ def _calls() -> list[Panel]:
                 promql.busiest(_MANY, promql.rate(_CALLS, "server_address")), "{{server_address}}"
             ),
             unit="reqps",
-            legend="table",
         ),
         panels.timeseries(
             "How long do calls take?",
@@ -187,8 +186,7 @@ def _failures() -> list[Panel]:
             Query(f"{failing} > 0", "{{server_address}}"),
             unit="percentunit",
             maximum=1,
-            legend="table",
-            width=12,
+            width=10,
         ),
         tables.table(
             "Which errors were there?",
@@ -210,8 +208,9 @@ def _failures() -> list[Panel]:
                     promql.aggregate(_CALLS_FAILED, *by, function="group"),
                 ),
             ],
-            width=12,
+            width=14,
             height=8,
+            widths={"Server": 220, "Status": 80},
         ),
     ]
 
@@ -224,6 +223,8 @@ def _redis() -> list[Panel]:
             "Per second. A pipeline is one, by the name of its commands if they are all the same.",
             Query(promql.busiest(_MANY, promql.rate(_COMMANDS, by)), "{{db_operation_name}}"),
             unit="ops",
+            width=12,
+            height=9,
             legend="table",
         ),
         panels.timeseries(
@@ -234,6 +235,8 @@ def _redis() -> list[Panel]:
                 "{{db_operation_name}}",
             ),
             unit="s",
+            width=12,
+            height=9,
             legend="table",
         ),
         panels.timeseries(
@@ -268,7 +271,7 @@ def _redis_pools() -> list[Panel]:
                 f"{{{{{pool}}}}} {{{{db_client_connection_state}}}}",
             ),
             unit="short",
-            width=12,
+            whole=True,
             stacked=True,
         ),
         panels.timeseries(
@@ -280,7 +283,6 @@ def _redis_pools() -> list[Panel]:
                 f"{{{{{pool}}}}}",
             ),
             unit="percentunit",
-            width=12,
             maximum=1,
             limit=look.warn_from(0.8, 0.95),
         ),

@@ -44,12 +44,17 @@ def board() -> Dashboard:
     )
 
 
+def _ours() -> str:
+    """What has exposed metrics of c2cotel: Prometheus scrapes others, too."""
+    return f"last_over_time({promql.series(promql.ALWAYS_THERE)}[$__range])"
+
+
 def _well() -> list[Panel]:
     return [
         panels.stat(
             "Instances down",
             "Addresses that Prometheus cannot scrape. Above 0: that gunicorn has ended, or hangs.",
-            f"sum(1 - {promql.series('up')})",
+            f"sum(1 - {promql.series('up')} and on (job, instance) {_ours()})",
             unit="short",
             steps=look.bad_from(1),
         ),
@@ -91,6 +96,7 @@ def _well() -> list[Panel]:
             "Connections used, of those that there may be. At 100 % requests wait for one.",
             f"max({_pool_use()})",
             unit="percentunit",
+            decimals=0,
             steps=look.warn_from(0.8, 0.95),
             link=links.to("database", "Which pool?"),
         ),
@@ -108,9 +114,7 @@ def _users() -> list[Panel]:
         panels.timeseries(
             "How many requests are there, by status?",
             "Stacked. Red are our failures, orange what clients did wrong.",
-            Query(
-                promql.rate(_COUNT, "http_response_status_code"), "{{http_response_status_code}}"
-            ),
+            Query(promql.by_status(_COUNT), "{{http_response_status_code}}"),
             unit="reqps",
             stacked=True,
             colour=look.BY_STATUS,
@@ -171,6 +175,7 @@ def _saturation() -> list[Panel]:
                 "{{instance}}",
             ),
             unit="short",
+            whole=True,
             width=6,
         ),
         panels.timeseries(
@@ -237,8 +242,7 @@ def _instances() -> Panel:
             Column("Newest", promql.aggregate(uptime, *_INSTANCE, function="min"), "dtdurations"),
         ],
         links={"Instance": [only]},
-        width=12,
-        height=8,
+        height=7,
     )
 
 
@@ -266,6 +270,5 @@ def _versions() -> Panel:
                 "short",
             )
         ],
-        width=12,
-        height=8,
+        height=7,
     )

@@ -43,6 +43,7 @@ def timeseries(
     legend: Legend = "list",
     stacked: bool = False,
     bars: bool = False,
+    whole: bool = False,
     minimum: float | None = 0,
     maximum: float | None = None,
     limit: Steps | None = None,
@@ -62,7 +63,8 @@ def timeseries(
         legend: ``table`` where there are many series: on the right, with the last and the largest
             value; ``list`` below.
         stacked: Areas on top of each other.
-        bars: For counts of seldom events.
+        bars: For counts of seldom events; they are whole numbers.
+        whole: There are no halves on the axis, which goes to 1 where all is 0.
         minimum: Of the axis; None for what may be negative.
         maximum: Of the axis.
         limit: Lines at these values.
@@ -76,12 +78,15 @@ def timeseries(
     builder.legend(look.legend(legend)).tooltip(look.tooltip())
     builder.line_width(1).show_points(common.VisibilityMode.NEVER)
     builder.draw_style(common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE)
-    builder.fill_opacity(70 if bars else 30 if stacked else 10)
+    # Areas of many series on top of each other would be mud.
+    builder.fill_opacity(70 if bars else 30 if stacked else 0 if legend == "table" else 10)
     builder.color_scheme(look.classic())
     if stacked:
         mode = common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
         builder.stacking(mode)
     look.bounds(builder, minimum, maximum)
+    if whole or bars:
+        builder.decimals(0).axis_soft_max(1)
     if limit is not None:
         builder.thresholds(look.thresholds(limit))
         style = common_builders.GraphThresholdsStyleConfig()
@@ -103,7 +108,7 @@ def stat(
     unit: str,
     steps: Steps = look.PLAIN,
     width: int = 4,
-    height: int = 4,
+    height: int = 5,
     sparkline: bool = True,
     decimals: int | None = None,
     texts: Texts | None = None,
@@ -136,6 +141,8 @@ def stat(
     graph = common.BigValueGraphMode.AREA if sparkline else common.BigValueGraphMode.NONE
     text = common.BigValueTextMode.VALUE_AND_NAME if legend else common.BigValueTextMode.VALUE
     builder.graph_mode(graph).text_mode(text).justify_mode(common.BigValueJustifyMode.CENTER)
+    # In a wide layout the curve goes through the number.
+    builder.wide_layout(False)
     builder.no_value(nothing)
     if decimals is not None:
         builder.decimals(decimals)

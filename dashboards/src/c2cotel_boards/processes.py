@@ -100,6 +100,7 @@ def _stats() -> list[Panel]:
             "At 100 % nobody can connect any more.",
             f"max({_descriptors(*_INSTANCE, 'pid')})",
             unit="percentunit",
+            decimals=1,
             steps=_FULL,
         ),
     ]
@@ -130,6 +131,7 @@ def _workers() -> list[Panel]:
         Query(alive, "{{instance}}"),
         Query(wanted, "{{instance}} configured"),
         unit="short",
+        whole=True,
         width=12,
     )
     return [count.override_by_regexp(look.whole(".* configured"), look.as_limit()), ends]
@@ -157,6 +159,7 @@ def _processes() -> Panel:
 
 def _memory() -> list[Panel]:
     memory = promql.series("c2c_process_memory_map_bytes")
+    mappings = promql.named(promql.aggregate(memory, "c2c_mapping"), "c2c_mapping", "(not known)")
     return [
         panels.timeseries(
             "How much memory do instances use?",
@@ -170,7 +173,7 @@ def _memory() -> list[Panel]:
             "What is it used for?",
             "anonymous is most of what Python allocates, and what a leak fills; library and file "
             "are shared.",
-            Query(promql.aggregate(memory, "c2c_mapping"), "{{c2c_mapping}}"),
+            Query(mappings, "{{c2c_mapping}}"),
             unit="bytes",
             width=12,
             stacked=True,
@@ -209,7 +212,7 @@ def _processor() -> list[Panel]:
             "changes to another thread: others want the processor, too.",
             Query(promql.rate(faults), "pages from disk"),
             Query(promql.rate(switches), "involuntary changes"),
-            unit="ops",
+            unit="cps",
         ),
     ]
 
@@ -224,7 +227,9 @@ def _inside() -> list[Panel]:
             "rises: threads are started and never end.",
             Query(promql.busiest(_MANY, threads), "{{instance}} {{pid}}"),
             unit="short",
+            whole=True,
             width=12,
+            height=9,
             legend="table",
         ),
         panels.timeseries(
@@ -237,5 +242,6 @@ def _inside() -> list[Panel]:
             ),
             unit="ops",
             width=12,
+            height=9,
         ),
     ]

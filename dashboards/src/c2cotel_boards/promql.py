@@ -88,6 +88,12 @@ def named(expression: str, label: str, name: str) -> str:
     return f'label_replace({expression}, "{label}", "{name}", "{label}", "")'
 
 
+def by_status(requests: str) -> str:
+    """The rate of *requests* by their HTTP status; where the store is full, it is not known."""
+    status = "http_response_status_code"
+    return named(rate(requests, status), status, "(not known)")
+
+
 def or_zero(expression: str, *by: str) -> str:
     """0 where *expression* has no series yet: a counter has none before it counts.
 

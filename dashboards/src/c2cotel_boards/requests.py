@@ -162,10 +162,9 @@ def _traffic() -> list[Panel]:
             "How many requests are there, by status?",
             "Stacked. Red are our failures, orange what clients did wrong: many 404 may be a "
             "broken link or a scanner.",
-            Query(
-                promql.rate(_COUNT, "http_response_status_code"), "{{http_response_status_code}}"
-            ),
+            Query(promql.by_status(_COUNT), "{{http_response_status_code}}"),
             unit="reqps",
+            height=9,
             stacked=True,
             colour=look.BY_STATUS,
         ),
@@ -175,6 +174,7 @@ def _traffic() -> list[Panel]:
             _busiest(promql.rate(_COUNT, _BY_ROUTE)),
             unit="reqps",
             width=16,
+            height=9,
             legend="table",
         ),
         panels.timeseries(
@@ -185,7 +185,7 @@ def _traffic() -> list[Panel]:
             unit="percentunit",
             maximum=1,
             legend="table",
-            width=12,
+            width=10,
         ),
         _errors(),
     ]
@@ -208,8 +208,9 @@ def _errors() -> Panel:
                 promql.aggregate(failures, *by, function="group"),
             ),
         ],
-        width=12,
+        width=14,
         height=8,
+        widths={"Route": 220, "Status": 80},
     )
 
 
@@ -241,6 +242,7 @@ def _durations() -> list[Panel]:
             _busiest(_quantile(0.95, _BY_ROUTE)),
             unit="s",
             width=12,
+            height=9,
             legend="table",
         ),
         panels.timeseries(
@@ -250,6 +252,7 @@ def _durations() -> list[Panel]:
             _busiest(promql.rate(promql.series(f"{REQUESTS}_sum", _ROUTE, _METHOD), _BY_ROUTE)),
             unit="short",
             width=12,
+            height=9,
             legend="table",
             stacked=True,
         ),
@@ -269,6 +272,8 @@ def _inside() -> list[Panel]:
                 "{{http_request_method}}",
             ),
             unit="short",
+            whole=True,
+            height=9,
             stacked=True,
         ),
         panels.timeseries(
@@ -278,6 +283,7 @@ def _inside() -> list[Panel]:
             _busiest(promql.quantile(0.95, RENDERING, _BY_ROUTE, matchers=(_ROUTE,))),
             unit="s",
             width=16,
+            height=9,
             legend="table",
         ),
     ]

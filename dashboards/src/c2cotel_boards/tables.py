@@ -20,6 +20,7 @@ empty cell.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import Final
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import table as builders
@@ -31,6 +32,12 @@ from c2cotel_boards import look
 from c2cotel_boards.links import Link
 from c2cotel_boards.look import Query, Steps, Texts
 from c2cotel_boards.promql import where_set
+
+# Without any, Grafana gives no column less than 150 pixels, and hides those that do not fit.
+_LEAST_WIDTH: Final = 60
+_WIDTHS: Final = {"reqps": 100, "ops": 100, "bytes": 100, "dtdurations": 110}
+_USUAL_WIDTH: Final = 90
+_BAR_WIDTH: Final = 220
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Column:
         bar: Show a bar beside the number, as long as the number is large among the others.
         texts: In place of numbers.
         link: Where a click leads.
-        width: In pixels.
+        width: In pixels; otherwise as wide as such numbers are.
     """
 
     title: str
@@ -69,6 +76,7 @@ def table(
     height: int = 9,
     sort: str = "",
     links: Mapping[str, Sequence[Link]] | None = None,
+    widths: Mapping[str, int] | None = None,
 ) -> builders.Panel:
     """A row for each set of values of the labels *keys* (with their titles).
 
@@ -82,6 +90,7 @@ def table(
         height: In 30 pixels.
         sort: The title of the column whose largest numbers come first; usually the first number.
         links: Where a click on a key leads, by its title.
+        widths: Of keys in pixels, by their titles; the others share what is left.
     """
     builder = builders.Panel()
     look.describe(builder, title, description, unit=unit, width=width, height=height)
@@ -91,13 +100,15 @@ def table(
         builder.with_target(made)
     builder.transformations(_transformations(keys, columns))
     builder.show_header(True).cell_height(common.TableCellHeight.SM).filterable(False)
+    builder.min_width(_LEAST_WIDTH)
     first = common_builders.TableSortByFieldState()
     first.display_name(sort or columns[0].title).desc(True)
     builder.sort_by([first])
     for column in columns:
         builder.override_by_name(column.title, _properties(column))
     for key in keys.values():
-        builder.override_by_name(key, _key_properties((links or {}).get(key, ())))
+        properties = _key_properties((links or {}).get(key, ()), (widths or {}).get(key))
+        builder.override_by_name(key, properties)
     return builder
 
 
@@ -130,7 +141,7 @@ def _transformations(
     ]
 
 
-def _key_properties(links: Sequence[Link]) -> list[models.DynamicConfigValue]:
+def _key_properties(links: Sequence[Link], width: int | None) -> list[models.DynamicConfigValue]:
     """A label is a text also where it looks like a number; one that a row does not have is said."""
     nothing = models.SpecialValueMap(
         options=models.DashboardSpecialValueMapOptions(
@@ -144,6 +155,8 @@ def _key_properties(links: Sequence[Link]) -> list[models.DynamicConfigValue]:
     ]
     if links:
         made.append(models.DynamicConfigValue("links", [link.plain() for link in links]))
+    if width is not None:
+        made.append(models.DynamicConfigValue("custom.width", width))
     return made
 
 
@@ -164,6 +177,12 @@ def _properties(column: Column) -> list[models.DynamicConfigValue]:
         made.append(models.DynamicConfigValue("mappings", look.mappings(column.texts)))
     if column.link is not None:
         made.append(models.DynamicConfigValue("links", [column.link.plain()]))
-    if column.width is not None:
-        made.append(models.DynamicConfigValue("custom.width", column.width))
+    made.append(models.DynamicConfigValue("custom.width", column.width or _width(column)))
     return made
+
+
+def _width(column: Column) -> int:
+    """Enough for numbers of its unit, and for its title with the arrow of the sorting."""
+    if column.bar:
+        return _BAR_WIDTH
+    return max(_WIDTHS.get(column.unit, _USUAL_WIDTH), 8 * len(column.title) + 34)

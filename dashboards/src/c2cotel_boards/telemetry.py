@@ -33,7 +33,9 @@ def store() -> list[Panel]:
             Query(fullest, "{{c2c_metrics_instrument}}"),
             Query(limit, "at most"),
             unit="short",
+            whole=True,
             width=12,
+            height=9,
             legend="table",
             dashed=["at most"],
         ),
@@ -45,11 +47,12 @@ def store() -> list[Panel]:
             Query(_slowest("read"), "reading of all processes"),
             unit="s",
             width=6,
+            height=9,
         ),
         panels.timeseries(
             "How large is the store?",
-            "C2C_RUN_DIR of all instances; dashed is what the fullest file system has left. "
-            "Without any, what is new is not counted.",
+            "C2C_RUN_DIR of all instances; dashed, at the axis on the right, is what the fullest "
+            "file system has left. Without any, what is new is not counted.",
             Query(promql.aggregate(promql.series("c2c_metrics_directory_size_bytes")), "used"),
             Query(
                 promql.aggregate(
@@ -59,8 +62,9 @@ def store() -> list[Panel]:
             ),
             unit="bytes",
             width=6,
+            height=9,
             dashed=["left"],
-        ),
+        ).override_by_name("left", [look.on_the_right()]),
     ]
 
 

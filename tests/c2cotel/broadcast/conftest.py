@@ -170,9 +170,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _not_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests may have imported it; this process does not fork workers."""
-    monkeypatch.delitem(sys.modules, "gunicorn.arbiter", raising=False)
+def _not_gunicorn(not_gunicorn: None) -> None:
+    """As it says."""
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ unit: $(CACHE)/synced servers ## Run the fast tests: all on the oldest CPython >
 # The oldest CPython runs all tests. 3.12 runs those of what knows SQLAlchemy, with the oldest one that
 # is supported; others run those of what knows the interpreter: forks, threads, frames, hooks.
 ON_3.12 := $(addprefix tests/,c2cotel/db c2cotel/db_maintenance c2cotel/errors c2cotel/health_check \
-    c2cotel/kernel c2cotel/sql_profiler c2cotel/test_sqlalchemylogger.py c2cotel_instrumentation)
+    c2cotel/kernel c2cotel/sql_profiler c2cotel/stats_db c2cotel/test_models_graph.py c2cotel/test_sqlalchemylogger.py \
+    c2cotel_instrumentation)
 ON_OTHERS := $(addprefix tests/,$(filter c2cotel_%,$(notdir $(wildcard tests/*))) $(addprefix c2cotel/,broadcast debug metrics \
     otel prometheus sentry)) $(wildcard tests/c2cotel/test_*.py)
 

@@ -26,7 +26,8 @@ class Member:
     Attributes:
         place: Where its parts are, the same for those that share them; empty for its memory.
         keeps: Whether it has something that only itself can give.
-        running: What it does now, for *left* seconds.
+        running: What it does now, for *left* seconds; it is not *settled* while it has not begun
+            everywhere.
     """
 
     process: Participant
@@ -34,6 +35,7 @@ class Member:
     keeps: bool = False
     running: Job | None = None
     left: float = 0.0
+    settled: bool = True
 
     def __str__(self) -> str:
         return str(self.process)
@@ -56,6 +58,7 @@ def read_members(replies: Replies) -> Members:
             answer.get("keeps") is True,
             _read_job(answer.get("running")),
             _number(answer.get("left_seconds")),
+            answer.get("settled") is not False,
         )
         for process, answer in read_answers(replies)
     )

@@ -7,12 +7,18 @@ from msgspec.json import Decoder
 
 State = Literal["running", "done", "early", "failed", "lost"]
 
-_ID: Final = r"\A[0-9a-f]{16}\Z"
+ID: Final = r"\A[0-9a-f]{16}\Z"
+"""What the id of a job looks like."""
+
 _HEXADECIMAL: Final = r"\A[0-9a-f]{1,32}\Z"
 
 
 class BusyError(RuntimeError):
     """Something of the kind runs already; the text says what, where and by whom."""
+
+
+class AnnouncedError(BusyError):
+    """Something of the kind is about to begin, but may not."""
 
 
 class UnknownProcessError(ValueError):
@@ -43,7 +49,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """
 
     kind: str
-    id: Annotated[str, Meta(pattern=_ID)]
+    id: Annotated[str, Meta(pattern=ID)]
     order: dict[str, Any]
     seconds: Annotated[float, Meta(ge=0)]
     at: float

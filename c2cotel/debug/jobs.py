@@ -1,15 +1,17 @@
 """A job in all workers: told to all at once, done by each for itself, gathered afterwards.
 
 A profile of the processor is one, a trace of the memory another. Whoever is asked for one asks who
-is there, then tells all to begin, and who takes part; each leaves its part on its host
-(:mod:`c2cotel.debug.parts`), so that a worker that has been replaced since is not missed, and one
-that was killed is named.
+is there, announces the job to one of them, then tells all to begin, and who takes part; each leaves
+its part on its host (:mod:`c2cotel.debug.parts`), so that a worker that has been replaced since is
+not missed, and one that was killed is named.
+
+Of several who ask at the same moment one comes first where it is announced, which is the same
+process for all; whoever comes later waits until that job has begun everywhere, and is refused with
+its name, or until it has been called off.
 """
 
-import base64
 import secrets
 import time
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ import msgspec
 
 from c2cotel.broadcast.agreement import Agreement
 from c2cotel.broadcast.broadcaster import Broadcaster
+from c2cotel.debug.answering import BUSY, OK, Answering
 from c2cotel.debug.gathered import Found, Listing, listing
 from c2cotel.debug.job_answers import (
     Member,
@@ -28,7 +31,13 @@ from c2cotel.debug.job_answers import (
     read_members,
     unpacked,
 )
-from c2cotel.debug.job_records import BusyError, Job, Part, UnknownProcessError
+from c2cotel.debug.job_records import (
+    AnnouncedError,
+    BusyError,
+    Job,
+    Part,
+    UnknownProcessError,
+)
 from c2cotel.debug.parts import Parts
 from c2cotel.debug.taking_part import Begin, End, TakingPart, Work, busy_text, names
 
@@ -52,9 +61,8 @@ _PATIENCE_FOR_BODIES: Final = 15.0
 # Where some have not answered before, and will not now: the others have shown that they do at once.
 _HURRY: Final = 1.0
 _HURRY_FOR_BODIES: Final = 5.0
-# Compressed bytes in one answer; the broadcast lets 16 MB through, and base64 adds a third.
-_MOST_AT_ONCE: Final = 8 * 1024 * 1024
-_OK, _BUSY, _REFUSED = 200, 409, 400
+# Seconds between two looks whether another job, which is about to begin, has.
+_SOON: Final = 0.05
 
 
 class Jobs:
@@ -83,13 +91,14 @@ class Jobs:
         self._parts = Parts(kind, lambda: broadcaster.directory)
         self._taking_part = TakingPart(begin, self._parts, title)
         self._channel = f"c2c_jobs_{kind}"
+        self._answering = Answering(broadcaster, self._parts, self._taking_part)
         # So a job is logged, counted and listed like all that operators do.
         self._switch = agreement.switch(kind, check=lambda _, value: value, apply=lambda *_: None)
 
     def listen(self) -> None:
         """Take part in what others order."""
-        self._broadcaster.subscribe(self._channel, self._told, prompt=True)
-        self._broadcaster.subscribe(f"{self._channel}_bodies", self._asked_for)
+        self._broadcaster.subscribe(self._channel, self._answering.told, prompt=True)
+        self._broadcaster.subscribe(f"{self._channel}_bodies", self._answering.bodies)
 
     # Ordering
 
@@ -115,37 +124,67 @@ class Jobs:
             UnknownProcessError: there is no such process.
             ValueError: one of them cannot, and says why.
         """
-        members = self.members()
-        chosen = choose(members, pid, host)
-        busy = [(str(each), each.running, each.left) for each in chosen if each.running]
-        if busy:
-            raise BusyError(busy_text(self.title, busy))
-        job = Job(
-            kind=self.kind,
-            id=secrets.token_hex(8),
-            order=order,
-            seconds=seconds,
-            at=time.time(),
-            actor=actor,
-            address=address,
-            processes=tuple(each.process for each in chosen),
-            silent=members.silent if pid is None else (),
-        )
-        self._tell_to_begin(job, _HURRY if members.silent else _PATIENCE)
+        until = time.monotonic() + _PATIENCE
+        while True:
+            members = self.members()
+            chosen = choose(members, pid, host)
+            job = Job(
+                kind=self.kind,
+                id=secrets.token_hex(8),
+                order=order,
+                seconds=seconds,
+                at=time.time(),
+                actor=actor,
+                address=address,
+                processes=tuple(each.process for each in chosen),
+                silent=members.silent if pid is None else (),
+            )
+            try:
+                self._check_free(chosen)
+                self._begin_everywhere(job, _HURRY if members.silent else _PATIENCE)
+            except AnnouncedError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_SOON)
+            else:
+                break
         where = "all" if pid is None else names(chosen)
         told = {"id": job.id, "processes": where, **order}
         self._switch.set(told, ttl=max(seconds, 1.0), actor=actor, address=address)
         return job
 
-    def _tell_to_begin(self, job: Job, patience: float) -> None:
-        params = {"what": "start", "job": msgspec.to_builtins(job)}
-        replies = self._broadcaster.ask(self._channel, params, patience)
-        for _, answer in read_answers(replies):
-            if answer.get("status") == _OK:
-                continue
+    def _check_free(self, chosen: list[Member]) -> None:
+        busy = [(str(each), each.running, each.left) for each in chosen if each.running]
+        if busy:
+            text = busy_text(self.title, busy)
+            settled = any(each.settled for each in chosen if each.running)
+            raise BusyError(text) if settled else AnnouncedError(text)
+
+    def _begin_everywhere(self, job: Job, patience: float) -> None:
+        params: dict[str, Any] = {"job": msgspec.to_builtins(job)}
+        try:
+            # The first that answers; the others leave the decision to it.
+            for token in sorted(process.token for process in job.processes):
+                if self._tell("announce", patience, **params, by=token):
+                    break
+            self._tell("start", patience, **params)
+        except BaseException:
             self._broadcaster.tell(self._channel, {"what": "call_off", "id": job.id}, _PATIENCE)
+            raise
+        self._broadcaster.tell(self._channel, {"what": "settle", "id": job.id}, _PATIENCE)
+
+    def _tell(self, what: str, patience: float, **params: Any) -> bool:
+        """Have all do *what*; whether anybody says to be the one who is meant."""
+        replies = self._broadcaster.ask(self._channel, {"what": what, **params}, patience)
+        answers = [answer for _, answer in read_answers(replies)]
+        for answer in answers:
+            if answer.get("status") == OK:
+                continue
             text = str(answer.get("message", "it cannot"))
-            raise BusyError(text) if answer.get("status") == _BUSY else ValueError(text)
+            if answer.get("status") != BUSY:
+                raise ValueError(text)
+            raise AnnouncedError(text) if answer.get("soon") is True else BusyError(text)
+        return any(answer.get("mine") is True for answer in answers)
 
     def stop(self, id_: str, *, actor: str = "", address: str = "") -> bool:
         """End the job *id_* early, wherever it runs; whether it ran anywhere."""
@@ -215,67 +254,3 @@ class Jobs:
                 sources.append(member.process.token)
                 known.add(member.place)
         return sources
-
-    # Answering
-
-    def _told(self, what: str = "", **params: Any) -> dict[str, Any]:
-        """What another process wants of this one, or itself."""
-        answers: dict[str, Callable[..., dict[str, Any]]] = {
-            "who": self._who,
-            "start": self._begin,
-            "stop": self._stop,
-            "call_off": self._call_off,
-            "list": self._list,
-        }
-        answer = answers.get(what)
-        if answer is None:
-            return {"status": _REFUSED, "message": f"{what[:80]!r} is not known here"}
-        return {"status": _OK, **answer(**params)}
-
-    def _who(self) -> dict[str, Any]:
-        share = self._taking_part.share
-        return {
-            "place": self._parts.place,
-            "keeps": self._parts.has_own,
-            "running": None if share is None else msgspec.to_builtins(share.job),
-            "left_seconds": 0.0 if share is None else share.left,
-        }
-
-    def _begin(self, job: Any) -> dict[str, Any]:
-        ordered = msgspec.convert(job, Job)
-        me = self._broadcaster.process.token
-        mine = next((each for each in ordered.processes if each.token == me), None)
-        if mine is None:
-            self._parts.note(ordered)
-            return {}
-        try:
-            self._taking_part.begin(ordered, mine)
-        except BusyError as error:
-            return {"status": _BUSY, "message": str(error)}
-        except ValueError as error:
-            return {"status": _REFUSED, "message": f"{mine}: {error}"}
-        return {}
-
-    def _stop(self, id: str) -> dict[str, Any]:  # noqa: A002
-        return {"stopped": self._taking_part.stop(id)}
-
-    def _call_off(self, id: str) -> dict[str, Any]:  # noqa: A002
-        self._taking_part.call_off(id)
-        return {}
-
-    def _list(self, id: str | None, by: list[str]) -> dict[str, Any]:  # noqa: A002
-        if self._broadcaster.process.token not in by:
-            return {}
-        return {"left": msgspec.to_builtins(self._parts.left(id))}
-
-    def _asked_for(self, by: str, id: str, tokens: list[str]) -> dict[str, Any]:  # noqa: A002
-        """What processes of this host have found, as many as go into one answer."""
-        sent: dict[str, str] = {}
-        if by == self._broadcaster.process.token:
-            size = 0
-            for token, data in self._parts.bodies(id, tokens):
-                size += len(data)
-                if sent and size > _MOST_AT_ONCE:
-                    break
-                sent[token] = base64.b64encode(data).decode()
-        return {"status": _OK, "sent": sent}

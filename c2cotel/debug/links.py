@@ -1,16 +1,18 @@
 """What an object has, and under which name.
 
-Nothing of the application's is called: attributes are read where they are kept.
+Nothing of the application's is called: attributes are read where they are kept. What other threads
+change meanwhile is told as it is at one moment.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from functools import partial
 from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Final
 
 from c2cotel.debug.heap import referents
 from c2cotel.debug.texts import attributes_of, shown
+from c2cotel.debug.undisturbed import first
 
 _LONGEST_NAME: Final = 40
 # Of a long list, so many things are looked at.
@@ -74,7 +76,7 @@ def _part(owner: Any, name: str) -> Any:
 
 
 def _attributes(attributes: dict[str, Any]) -> Iterator[Link]:
-    for name, value in list(islice(attributes.items(), _MOST)):
+    for name, value in first(lambda: iter(attributes.items()), _MOST):
         yield f".{shown_name(name)}", name, value
 
 
@@ -82,12 +84,12 @@ def _items(thing: Any) -> Iterator[Link]:
     """What containers of Python's own have."""
     kind = type(thing)
     if issubclass(kind, dict):
-        for key, value in list(islice(dict.items(thing), _MOST)):
+        for key, value in first(lambda: iter(dict.items(thing)), _MOST):
             yield f"[{shown_name(key)}]", key, value
     for base in (list, tuple, deque):
         if issubclass(kind, base):
             before: Any = None
-            for index, value in enumerate(list(islice(base.__iter__(thing), _MOST))):
+            for index, value in enumerate(first(partial(base.__iter__, thing), _MOST)):
                 # The value of a header, or of an option.
                 yield f"[{index}]", before if index else None, value
                 before = value if type(value) is str else None
@@ -95,7 +97,8 @@ def _items(thing: Any) -> Iterator[Link]:
 
 def _slots(kind: type) -> Iterator[tuple[str, Any]]:
     for each in type.__dict__["__mro__"].__get__(kind):
-        for name, member in list(type.__dict__["__dict__"].__get__(each).items()):
+        attributes = type.__dict__["__dict__"].__get__(each)
+        for name, member in first(partial(iter, attributes.items()), _MOST):
             if type(member) is MemberDescriptorType:
                 yield name, member
 

@@ -28,6 +28,7 @@ from msgspec.json import Decoder
 
 from c2cotel.debug.job_records import JOB, PART, Job, Left, Part, Participant, State
 from c2cotel.metrics import lineage
+from c2cotel.metrics.directory import write_aside
 
 LOGGER = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ LONGEST: Final = 8 * 1024 * 1024
 OVERDUE: Final = 15.0
 """Seconds after its end that a part may still come."""
 
+# Nobody else reads what is in there.
+_MODE: Final = 0o600
 _STALE: Final = 60.0
 # Samples are repetitive: the greater levels take ten times as long for a fifth less.
 _LEVEL: Final = 2
@@ -114,7 +117,7 @@ class Parts:
             path = self.directory / f"job-{self.kind}-{job.id}.json"
             try:
                 if not path.exists():
-                    _write(path, msgspec.json.encode(job))
+                    write_aside(path, msgspec.json.encode(job), _MODE)
             except OSError as error:
                 self._complain(error)
             else:
@@ -244,7 +247,8 @@ class Parts:
         if self.directory is not None:
             name = f"part-{self.kind}-{job.id}-{part.process.pid}-{part.process.token}.bin"
             try:
-                _write(self.directory / name, msgspec.json.encode(part) + b"\n" + data)
+                found = msgspec.json.encode(part) + b"\n" + data
+                write_aside(self.directory / name, found, _MODE)
             except OSError as error:
                 self._complain(error)
             else:
@@ -305,20 +309,6 @@ def _read(path: Path, decoder: Decoder[T], *, whole: bool = False) -> tuple[T, f
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         LOGGER.debug("%s is left out: %s", path, error)
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write *data* aside, readable by nobody else, then rename it: readers see all or nothing."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _remove(path: Path) -> None:

@@ -4,11 +4,10 @@ import gc
 from collections.abc import Iterable
 from typing import Any, Final
 
-from c2cotel.debug import heap
+from c2cotel.debug import heap, texts
 from c2cotel.debug.heap import OutOfTimeError, Pace
 from c2cotel.debug.links import link_of
 from c2cotel.debug.sizes import INTERNALS
-from c2cotel.debug.texts import names_secret
 
 # What has one, and what has that: {"password": ["…"]}.
 _STEPS: Final = 2
@@ -23,7 +22,7 @@ def can_be_secret(thing: Any) -> bool:
 
 def hides(name: Any, thing: Any) -> bool:
     """Whether *thing*, under this *name*, is not to be shown."""
-    return names_secret(name) and can_be_secret(thing)
+    return texts.hides(name, thing) and can_be_secret(thing)
 
 
 def secret_ones(things: Iterable[Any], pace: Pace, objects: list[Any] | None = None) -> set[int]:

@@ -13,6 +13,7 @@ import sys
 import types
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Any, Final
 
 from c2cotel.debug.heap import Pace, referents
@@ -36,6 +37,7 @@ MOST: Final = 1_000_000
 """Things that are counted for one object, at most."""
 
 _CHUNK: Final = 1000
+_AT_ONCE: Final = 10_000
 # Things that are looked at to find a cycle, how often they are for one object, and how many objects
 # may fail in this before it is given up.
 _MOST_IN_CYCLES: Final = 20_000
@@ -139,8 +141,15 @@ class Owned:
         The latter are right for what nobody here has kept yet.
         """
         refs = referents(things)
-        numbers = dict(zip(map(id, refs), map(sys.getrefcount, refs), strict=True))
-        often = Counter(map(id, refs))
+        numbers: dict[int, int] = {}
+        often: Counter[int] = Counter()
+        # In parts: one list may have millions. Not in slices, which would be references, too.
+        each_key, each_thing = map(id, refs), map(sys.getrefcount, refs)
+        for _ in range(0, len(refs), _AT_ONCE):
+            self._pace.step()
+            keys = list(islice(each_key, _AT_ONCE))
+            numbers.update(zip(keys, islice(each_thing, _AT_ONCE), strict=True))
+            often.update(keys)
         found = []
         for each in refs:
             key = id(each)

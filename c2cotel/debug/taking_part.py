@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from c2cotel.broadcast.alarm import Alarm
-from c2cotel.debug.job_records import BusyError, Job, Participant, State
+from c2cotel.debug.job_records import AnnouncedError, BusyError, Job, Participant, State
 from c2cotel.debug.parts import OVERDUE, Parts
 from c2cotel.metrics.directory import at_fork
 
@@ -19,6 +19,9 @@ LOGGER = logging.getLogger(__name__)
 
 # Seconds that a process which ends waits for what it has found so far.
 _PATIENCE_AT_EXIT: Final = 2.0
+# Seconds after which a job that was announced counts: as one that begins everywhere if it has
+# begun here, else as one that never will.
+_ANNOUNCED: Final = 10.0
 _MOST_NAMED: Final = 20
 
 
@@ -64,7 +67,11 @@ Begin = Callable[[Job, End], Work]
 
 @dataclass
 class Share:
-    """What this process does at the moment."""
+    """What this process does at the moment, or has been announced to it.
+
+    Attributes:
+        sure: Whether the job has begun everywhere.
+    """
 
     job: Job
     mine: Participant
@@ -72,11 +79,21 @@ class Share:
     end: End | None = None
     work: Work | None = None
     off: bool = False
+    sure: bool = False
 
     @property
     def overdue(self) -> bool:
         """Whether its end has been forgotten: it must not keep others from beginning for ever."""
-        return self.left < -OVERDUE
+        return self.left < -OVERDUE or (self.end is None and self._old)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is sure to go on."""
+        return self.sure or (self.end is not None and self._old)
+
+    @property
+    def _old(self) -> bool:
+        return not 0 <= time.time() - self.began <= _ANNOUNCED
 
     @property
     def left(self) -> float:
@@ -105,6 +122,16 @@ class TakingPart:
         share = self._share
         return None if share is None or share.overdue else share
 
+    def announce(self, job: Job, mine: Participant) -> None:
+        """Leave room for *job*, which is to begin at once.
+
+        Raises:
+            BusyError: this process does something of the kind already.
+        """
+        with self._lock:
+            self._check_free(mine)
+            self._share = Share(job, mine, time.time())
+
     def begin(self, job: Job, mine: Participant) -> None:
         """Do the share *mine* of *job*.
 
@@ -113,8 +140,7 @@ class TakingPart:
             ValueError: it cannot.
         """
         with self._lock:
-            if (other := self.share) is not None:
-                raise BusyError(busy_text(self._title, [(str(mine), other.job, other.left)]))
+            self._check_free(mine, unless=job.id)
             share = self._share = Share(job, mine, time.time())
         share.end = End(lambda state, **what: self._ended(share, state, **what))
         try:
@@ -127,6 +153,19 @@ class TakingPart:
         if share.off:
             share.work.stop()
         self.tidy()
+
+    def _check_free(self, mine: Participant, unless: str = "") -> None:
+        other = self.share
+        if other is None or (other.job.id == unless and other.end is None):
+            return
+        text = busy_text(self._title, [(str(mine), other.job, other.left)])
+        raise BusyError(text) if other.settled else AnnouncedError(text)
+
+    def settle(self, id_: str) -> None:
+        """The job *id_* has begun everywhere."""
+        share = self._share
+        if share is not None and share.job.id == id_:
+            share.sure = True
 
     def stop(self, id_: str) -> bool:
         """End the job *id_* early, and keep what there is; whether it ran here."""

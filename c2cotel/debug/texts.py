@@ -28,6 +28,8 @@ from c2cotel_instrumentation.redaction import REDACTED, redacted_text
 LONGEST: Final = 200
 """Characters of a value, unless somebody asks for more."""
 
+_TEXTS: Final = (str, bytes, bytearray)
+_SESSIONS: Final = ("session", b"session")
 _MOST_ITEMS: Final = 6
 _DEEPEST: Final = 3
 # Of a text, so many times what is shown is looked at: a secret may begin before the cut.
@@ -44,6 +46,15 @@ _ASSIGNED: Final = re.compile(
         | [^\s,;&)}\]'"]++ ) )""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
+# CREATE ROLE x PASSWORD '…'
+_STATED: Final = re.compile(
+    r"""(\b(?:password|identified\s+by)\s++)('(?:[^'\\]|\\.|'')*+(?:'|\Z)|"[^"]*+(?:"|\Z))""",
+    re.IGNORECASE | re.DOTALL,
+)
+# curl -u bob:…, also as items of a list.
+_LOGIN: Final = re.compile(
+    r"""((?<![\w-])(?:-u|--(?:proxy-)?user)(?:['"]?,?\s{1,4}['"]?|=['"]?)[^\s:'"/]{1,80}:)[^\s'"]++"""
+)
 # "Authorization: Basic dXNlcjpwYXNz", wherever it stands.
 _HEADER: Final = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/._~=-]{6,}")
 
@@ -55,10 +66,20 @@ def names_secret(name: object) -> bool:
     return type(name) is str and redaction.names_secret(name[:LONGEST])
 
 
+def hides(name: object, value: object) -> bool:
+    """Whether *value*, found under *name*, is not to be shown."""
+    # That it is none, or on, says nothing.
+    if value is None or type(value) is bool:
+        return False
+    # A session may be SQLAlchemy's; what a cookie of this name has is a text.
+    return names_secret(name) or (name in _SESSIONS and type(value) in _TEXTS)
+
+
 def masked(text: str) -> str:
     """*text* without passwords of URLs, secret parameters and ``password=…``."""
     text = redacted_text(text)
-    text = _HEADER.sub(rf"\1 {REDACTED}", text)
+    text = _LOGIN.sub(rf"\1{REDACTED}", _HEADER.sub(rf"\1 {REDACTED}", text))
+    text = _STATED.sub(rf"\1{REDACTED}", text)
     return _ASSIGNED.sub(_without_value, text) if redaction.names_secret(text) else text
 
 
@@ -101,7 +122,7 @@ def shown(value: object, longest: int = LONGEST, *, name: object = None) -> str:
 
     Never raises, and calls nothing of the application's.
     """
-    if names_secret(name) and _can_be_secret(value):
+    if hides(name, value):
         return REDACTED
     try:
         text = _Writer(longest).write(value)
@@ -161,8 +182,7 @@ class _Writer:
         for item in islice(items, _MOST_ITEMS):
             # A header as a pair, or what follows "--password" among arguments.
             pair = length == 2 or (type(before) is str and before.startswith("-"))  # noqa: PLR2004
-            hidden = pair and names_secret(before) and _can_be_secret(item)
-            yield REDACTED if hidden else self.write(item, depth + 1)
+            yield REDACTED if pair and hides(before, item) else self.write(item, depth + 1)
             before = item
 
     def _dictionary(self, value: dict[Any, Any], depth: int) -> str:
@@ -177,8 +197,7 @@ class _Writer:
 
     def _under(self, name: Any, value: Any, depth: int) -> str:
         """*value*, which has been found under *name*."""
-        hidden = names_secret(name) and _can_be_secret(value)
-        return REDACTED if hidden else self.write(value, depth + 1)
+        return REDACTED if hides(name, value) else self.write(value, depth + 1)
 
     def _joined(self, items: Iterator[str], length: int) -> str:
         parts: list[str] = []
@@ -210,11 +229,6 @@ def attributes_of(value: object) -> dict[str, Any]:
         return {}
     # In a class with a property of this name, it may be anything.
     return attributes if type(attributes) is dict else {}
-
-
-def _can_be_secret(value: object) -> bool:
-    """Whether it says more than that there is none, or whether something is on."""
-    return value is not None and type(value) is not bool
 
 
 def _number(value: Any, base: Any) -> str:
@@ -251,7 +265,6 @@ def _module(value: ModuleType) -> str:
     return f"<module {name}>" if type(name) is str else "<module>"
 
 
-_TEXTS: Final = (str, bytes, bytearray)
 _PLAIN: Final = (*_TEXTS, int, float, complex, type)
 _KINDS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): repr,

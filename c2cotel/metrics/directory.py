@@ -395,11 +395,17 @@ def own_files(path: Path) -> list[Path]:
     return [entry for entry in path.iterdir() if _OWN.fullmatch(entry.name)]
 
 
-def write_aside(path: Path, data: bytes) -> None:
-    """Write *data* under another name, then rename it to *path*: readers see all or nothing."""
+def write_aside(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write *data* under another name, then rename it to *path*: readers see all or nothing.
+
+    *mode* is as that of :func:`os.open`: what the umask takes away is not given.
+    """
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
     try:
-        aside.write_bytes(data)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
         aside.replace(path)
     except OSError:
         aside.unlink(missing_ok=True)

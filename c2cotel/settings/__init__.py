@@ -8,7 +8,7 @@ new field here; the README's table is what ``c2cotel settings --markdown`` print
 from c2cotel.schema import Problem, Secret, SettingsError, without_password
 from c2cotel.settings.all import Loaded, Settings, load
 from c2cotel.settings.logs import Logging, Sentry, SentryIntegration
-from c2cotel.settings.servers import Broadcast, Db, Gunicorn, Redis
+from c2cotel.settings.servers import Broadcast, Db, Gunicorn, Redis, StatsDb
 from c2cotel.settings.table import Row, markdown_table, rows
 from c2cotel.settings.telemetry import (
     Exit,
@@ -48,6 +48,7 @@ __all__ = [
     "Service",
     "Settings",
     "SettingsError",
+    "StatsDb",
     "load",
     "markdown_table",
     "rows",

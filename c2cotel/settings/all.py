@@ -9,7 +9,7 @@ from msgspec import Meta
 from c2cotel import schema, values
 from c2cotel.schema import Secret, Section
 from c2cotel.settings.logs import Logging, Sentry
-from c2cotel.settings.servers import Broadcast, Db, Gunicorn, Redis
+from c2cotel.settings.servers import Broadcast, Db, Gunicorn, Redis, StatsDb
 from c2cotel.settings.telemetry import (
     Exit,
     Instrumentation,
@@ -117,6 +117,7 @@ class Settings(Section, frozen=True, kw_only=True):
     redis: Redis = Redis()
     broadcast: Broadcast = Broadcast()
     db: Db = Db()
+    stats_db: StatsDb = StatsDb()
     health_check: HealthCheck = HealthCheck()
     request_id: RequestId = RequestId()
     prometheus: Prometheus = Prometheus()

@@ -190,3 +190,35 @@ class Db(Section, frozen=True, kw_only=True):
             examples=[60],
         ),
     ] = 60
+
+
+class StatsDb(Section, frozen=True, kw_only=True):
+    """``c2cotel stats-db``, see :mod:`c2cotel.stats_db`."""
+
+    tries: Annotated[
+        int,
+        Meta(
+            description="How often `c2cotel stats-db` tries to reach the database, and whom it "
+            "pushes to.",
+            ge=1,
+            le=10_000,
+            examples=[10],
+            extra={
+                "env": ("C2COTEL_STATS_DB_TRYNUMBER", "C2CWSGIUTILS_STATS_DB_TRYNUMBER"),
+                "part": "stats-db",
+            },
+        ),
+    ] = 10
+    pause: Annotated[
+        float,
+        Meta(
+            description="Seconds between these tries.",
+            ge=0,
+            le=3600,
+            examples=[1],
+            extra={
+                "env": ("C2COTEL_STATS_DB_SLEEP", "C2CWSGIUTILS_STATS_DB_SLEEP"),
+                "part": "stats-db",
+            },
+        ),
+    ] = 1.0

@@ -7,18 +7,41 @@ from urllib.parse import unquote_plus
 
 REDACTED: Final = "REDACTED"
 
-# Part of a name, once decoded. "sig" only as a word: "design" is no signature.
-_SECRET: Final = re.compile(
-    r"""secret|token|passw|passphrase|pwd|credential|authori[sz]ation|cookie|jwt|signature|csrf
-    |session[-_. ]?id|(?:api|access|private|encryption)[-_. ]?key|dsn
-    |(?<![a-z])(?:sig|auth)(?![a-z])""",
-    re.IGNORECASE | re.VERBOSE,
-)
-# What a query needs to hold before its parameters are looked at one by one.
-_SUSPECT: Final = re.compile(
-    r"secret|token|passw|passphrase|pwd|sig|credential|auth|cookie|jwt|csrf|session|key|dsn|code|%",
-    re.IGNORECASE,
-)
+# The one list of what the name of a secret has as a part, once decoded: letters that are always in
+# it, and what these have to be like. "sig" is a word: "design" is no signature. "key" alone is that
+# of a dictionary. A blank after "pass" is one of a sentence.
+_NAMES: Final = {
+    "secret": r"secret",
+    "token": r"token",
+    "pass": r"""passw|passphrase|(?<!by)(?<!com)(?<!sur)(?<!tres)(?<!under)(?<!over)
+        pass(?![a-z ]|[-_](?:count|fail|rate|thr))""",
+    "pwd": r"pwd",
+    "credential": r"credential",
+    "auth": r"authori[sz]ation|(?<![a-z])auth(?![a-z])",
+    "cookie": r"cookie",
+    "jwt": r"jwt",
+    "sig": r"signature|(?<![a-z])sig(?![a-z])",
+    "csrf": r"csrf",
+    "sess": r"sess(?:ion)?[-_. ]?ids?(?![a-z])",
+    "key": r"""(?:api|access|private|encryption)[-_. ]?key
+        |(?<=[a-z\d])(?<!cache)(?<!foreign)(?<!group)(?<!idempotency)(?<!index)(?<!order)
+        (?<!partition)(?<!primary)(?<!public)(?<!routing)(?<!sort)(?<!unique)
+        (?:[-_]key|(?-i:Key))s?(?![-_]?[a-z])""",
+    "dsn": r"dsn",
+    "otp": r"(?<![a-z])[ht]?otp(?![a-z ])",
+    "salt": r"(?<![a-z])salt(?![a-z ])",
+    "pin": r"(?<![a-z])pin[-_. ]?code",
+    "assertion": r"client[-_. ]?assertion",
+    "saml": r"saml[-_. ]?(?:request|response)",
+}
+_SECRET: Final = {
+    part: re.compile(pattern, re.IGNORECASE | re.VERBOSE) for part, pattern in _NAMES.items()
+}
+_PART: Final = re.compile("|".join(_NAMES))
+# What a query needs to hold, in lower case, before its parameters are looked at one by one.
+_SUSPECT: Final = re.compile("|".join([*_NAMES, "code", "%"]))
+# Of a query, a text that is given under this name; elsewhere, it may be SQLAlchemy's.
+_SESSION: Final = "session"
 # https://me:password@host
 _PASSWORD: Final = re.compile(r"""(://[^\s/?\#@:"']*):[^\s/?\#"']*@""", re.VERBOSE)
 _IN_PATH: Final = re.compile(r"(?<=;)[^/=;]*=[^/]*")
@@ -72,23 +95,23 @@ _COMMAND: Final = re.compile(r"Command # \d+ \([^\s)]*(?= )")
 _COMMAND_END: Final = ") of pipeline caused error"
 # What Redis says of a command that it does not know.
 _ARGUMENTS: Final = re.compile(r"(?<=, with args beginning with: )[^\n]*")
-_PRIVATE_HEADERS: Final = r"authorization|cookie|api-?key|secret|token|passw|signature"
 
 
 def names_secret(name: str) -> bool:
     """Whether *name*, of a parameter, a field, a header or a variable, is that of a secret."""
-    return _SECRET.search(name) is not None
+    # Most names have no such part, and those that do have one: the others need not be tried.
+    parts = set(_PART.findall(name.lower()))
+    return any(_SECRET[part].search(name) for part in parts)
 
 
 def redacted_query(query: str) -> str:
     """*query* (without the ``?``) with ``REDACTED`` for the value of each secret parameter.
 
-    Secret is what has in its percent-decoded name: secret, token, passw(or)d, pwd, passphrase,
-    signature, sig, credential, authorization, jwt, api key, access key, private key. So is
+    Secret is what :func:`names_secret` says of its percent-decoded name, and ``session``. So is
     ``code`` beside a ``state``: that pair is an OAuth callback; alone, ``code`` is a country's,
     an error's or a postal one.
     """
-    if not _SUSPECT.search(query):
+    if not _SUSPECT.search(query.lower()):
         return query
     parts = query.split("&")
     # "a=1;secret=x": some servers and proxies separate by semicolons.
@@ -96,10 +119,14 @@ def redacted_query(query: str) -> str:
     callback = any("state" in group for group in names)
     return "&".join(
         _redacted_part(part)
-        if any(_SECRET.search(name) or (callback and name == "code") for name in group)
+        if any(_is_secret(name) or (callback and name == "code") for name in group)
         else part
         for part, group in zip(parts, names, strict=True)
     )
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower() == _SESSION or names_secret(name)
 
 
 def _redacted_part(part: str) -> str:
@@ -169,15 +196,13 @@ class HeaderCapture:
     """Turns chosen headers into span attributes, as contrib's instrumentors do.
 
     *names* are header names or regular expressions, any case. Values of headers that match
-    *sanitized*, and always those of credentials and cookies, are ``[REDACTED]``.
+    *sanitized*, and always those that :func:`names_secret` knows, are ``[REDACTED]``.
     """
 
     def __init__(self, prefix: str, names: Sequence[str], sanitized: Iterable[str] = ()) -> None:
         self._prefix = prefix
         self._names = [_compiled(name, "captured headers") for name in names]
-        self._sanitized = [
-            _compiled(name, "sanitized headers") for name in (_PRIVATE_HEADERS, *sanitized)
-        ]
+        self._sanitized = [_compiled(name, "sanitized headers") for name in sanitized]
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -192,7 +217,7 @@ class HeaderCapture:
         return found
 
     def _shown(self, name: str, value: str) -> str:
-        secret = any(pattern.search(name) for pattern in self._sanitized)
+        secret = names_secret(name) or any(pattern.search(name) for pattern in self._sanitized)
         return "[REDACTED]" if secret else value
 
 

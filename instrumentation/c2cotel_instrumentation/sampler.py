@@ -9,7 +9,9 @@ restart and no library; off, it costs nothing. What it emits is :class:`Samples`
 since the last look, by the kernel's clock of that thread. So the sums by thread, route and request
 are what was really used; the stack is where the thread is when it is looked at. Python lets the
 sampler look when the running thread waits, or after 5 ms: of work that is shorter and then waits
-for something, the wait is what is seen, in the function that called both.
+for something, the wait is what is seen, in the function that called both. A thread that
+:mod:`threading` does not know, one of C or of ``_thread``, has no clock that can be found safely:
+it is left out, and counted in ``unmeasured``.
 
 Each stack is walked at each look: the walk of 30 frames takes 2 to 7 us, and all walks a third of
 what a look costs. To skip a thread whose frame and instruction are the same as before would be
@@ -160,6 +162,7 @@ class _Profile:
         self._began = time.monotonic()
         self._tally = Tally(order.route, ours=order.ours)
         self._clocks = ThreadClocks()
+        self._unknown: set[int] = set()
         self.over = False
         # Held until it is to end: to wait for it takes a third less than to wait for an Event.
         self._going = threading.Lock()
@@ -241,21 +244,28 @@ class _Profile:
     ) -> list[tuple[int, str, Codes]]:
         """Ident, kind and codes of each thread that is to be counted."""
         tally, stacks = self._tally, []
+        unknown = set()
         frames = sys._current_frames()  # noqa: SLF001 - documented, and the only way
         # Ours has this dictionary among its variables: a circle that would keep all of them.
         del frames[get_ident()]
         try:
             for ident, frame in frames.items():
+                thread = threads.get(ident)
                 if used is not None and ident not in used:
+                    if thread is None:
+                        unknown.add(ident)
                     continue
                 if not tally.wants(requests.get(ident)):
                     continue
-                thread = threads.get(ident)
                 kind = tally.kind("(unknown)" if thread is None else thread.name)
                 if kind is not None:
                     stacks.append((ident, kind, _codes(frame)))
         finally:
             frames.clear()
+        # One that is just about to begin is not known yet.
+        unmeasured = sum(tally.wants(requests.get(ident)) for ident in unknown & self._unknown)
+        self._samples.unmeasured = max(self._samples.unmeasured, unmeasured)
+        self._unknown = unknown
         return stacks
 
 

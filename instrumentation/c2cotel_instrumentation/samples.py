@@ -100,6 +100,8 @@ class Samples:
         ended_early: It was stopped.
         truncated: There were more different stacks than are kept: those that came too late are
             ``(other)`` of their route and kind of threads.
+        unmeasured: Threads whose CPU time is not known, so that ``cpu`` leaves them out: those of
+            :mod:`_thread` and of C. It is the most there were at a time.
         problem: Why it ended, if sampling failed.
         frames: The functions that :attr:`stacks` are made of.
         stacks: Those with most seconds first.
@@ -116,6 +118,7 @@ class Samples:
     cost: float = 0.0
     ended_early: bool = False
     truncated: bool = False
+    unmeasured: int = 0
     problem: str | None = None
     frames: list[Frame] = field(default_factory=list)
     stacks: list[Stack] = field(default_factory=list)

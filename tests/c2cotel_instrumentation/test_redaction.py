@@ -20,6 +20,9 @@ from c2cotel_instrumentation.redaction import (
         "country=ch&code=41",
         "q=100%25",
         "key=1",
+        "sort_key=name&cacheKey=3&primary_key=4&key_id=5&keyboard=ch",
+        "bypass=1&compass=n&passenger=2&pass_count=3",
+        "sessions=4&basalt=1&spin_code=1",
         "a;b",
         "=",
         "&&",
@@ -57,6 +60,10 @@ def test_a_query_without_secrets_stays_as_it_is(query):
         "s%65cret",
         "%73ecret",
         "user[password]",
+        *("pass", "pass_", "db_pass", "SMTP_PASS", "userpass", "pgpass", "pin_code"),
+        *("signing_key", "MASTER_KEY", "fernet_key", "hmac-key", "ssh_keys", "signingKey"),
+        *("otp", "totp_code", "salt", "session", "PHPSESSID", "JSESSIONID", "session_id", "sessid"),
+        *("client_assertion", "SAMLResponse"),
     ],
 )
 def test_the_value_of_a_secret_parameter_is_redacted(name):

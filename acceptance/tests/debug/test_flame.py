@@ -27,7 +27,7 @@ from c2cotel_acceptance.processes import MissingError
 from c2cotel_instrumentation.samples import Frame, Order, Request, Samples, Stack
 
 SECRET = "correct-horse-battery-staple"
-SMALL, LARGE = "0000000000000001", "0000000000000002"
+SMALL, LARGE, DEEP = "0000000000000001", "0000000000000002", "0000000000000003"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CACHE = Path(__file__).parents[3] / ".cache"
 # MIT licence. It is the tool itself, and has the schema of its file format.
@@ -63,6 +63,12 @@ def large(nodes: int = 10_000) -> Samples:
             path.append((path[-1] - 1) // 3)
         stacks.append(Stack("/large", "worker-*", tuple(reversed(path)), 1, 0.01 + leaf % 7 / 100))
     return _samples(frames, stacks, [])
+
+
+def deep(calls: int = 800) -> Samples:
+    """A function that calls itself so many times."""
+    frames = [Frame(f"level_{n}", "/app/shop/tree.py", n) for n in range(calls)]
+    return _samples(frames, [Stack("/deep", "worker-*", tuple(range(calls)), 100, 1.0)], [])
 
 
 def _samples(frames: list[Frame], stacks: list[Stack], requests: list[Request]) -> Samples:
@@ -109,7 +115,7 @@ class Quiet(WSGIRequestHandler):
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    """The address of an application that has two profiles."""
+    """The address of an application that has some profiles."""
     config = Configurator(
         settings={"c2c.secret": SECRET, "c2c.trace_url": "https://traces.example/{trace_id}"}
     )
@@ -118,6 +124,7 @@ def site() -> Iterator[str]:
         config.include(f"c2cotel.{feature}")
     leave(SMALL, small())
     leave(LARGE, large())
+    leave(DEEP, deep())
     with make_server("127.0.0.1", 0, config.make_wsgi_app(), handler_class=Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -266,6 +273,26 @@ def test_ten_thousand_functions_are_drawn_at_once(look):
     assert time.monotonic() - began < 15
     page.get_by_label("Search").fill("function_9999")
     assert page.get_by_text("1 function").count() == 1
+    assert visit.errors == []
+
+
+def test_hundreds_of_calls_in_each_other_scroll_within_the_graph(look):
+    visit = look(DEEP)
+    page = visit.page
+    box = page.locator(".flame-box")
+    assert box.bounding_box()["height"] <= 0.76 * page.viewport_size["height"]
+    assert page.evaluate("document.documentElement.scrollHeight") < 5000
+    last = frame(page, "level_799,")
+    last.scroll_into_view_if_needed()
+    assert box.evaluate("box => box.scrollTop") > 10_000
+    visit.screenshot("flame-deep")
+    last.click()
+    # What is zoomed in is seen at once, and can be left again.
+    assert box.evaluate("box => box.scrollTop") == 0
+    assert frame(page, "level_799,").is_visible()
+    assert visit.violations() == []
+    page.get_by_role("button", name="Whole graph").click()
+    assert frame(page, "level_0,").is_visible()
     assert visit.errors == []
 
 

@@ -1,8 +1,9 @@
 """What the memory of the service is used for: by all processes, by one call, by mapped files.
 
 ``{base_path}/debug/memory`` asks every process and waits 70 seconds at most; each analyses for a
-minute at most, and says ``"timeout": true`` where that was not enough. ``debug/memory/types`` is
-the page.
+minute at most. Where that was not enough for a type, its entry has ``"timeout": true``, with
+``&details=1`` also the counts of all types. Who asks for what is being analysed for somebody else
+gets the same answer; one who asks for something else waits. ``debug/memory/types`` is the page.
 
 =============================  ===================================================================
 nothing                        the most common types, and those of objects that nothing has which

@@ -3,13 +3,17 @@
 import difflib
 import heapq
 import linecache
+import logging
+import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from c2cotel.debug import heap
 from c2cotel.debug.heap import OutOfTimeError, Pace
@@ -22,6 +26,8 @@ from c2cotel_instrumentation.redaction import REDACTED
 if TYPE_CHECKING:
     from c2cotel.broadcast.messages import Replies
 
+LOGGER = logging.getLogger(__name__)
+
 CHANNEL: Final = "c2c_dump_memory"
 LIMIT: Final = 30
 MOST: Final = 1000
@@ -33,6 +39,8 @@ SECONDS: Final = 60.0
 PATIENCE: Final = 70.0
 """How long whoever asks waits for it."""
 
+# Analyses that run or are waited for: each has one of the few threads that answer broadcasts.
+_MOST_AT_ONCE: Final = 4
 _FUNCTIONS: Final = "builtins.function"
 _LINECACHE: Final = "linecache"
 _LONGEST_NAME: Final = 300
@@ -48,12 +56,25 @@ _SIMILAR: Final = 3
 _OURS: Final = "c2cotel.debug.memory."
 
 
+class _Asked(NamedTuple):
+    limit: int
+    name: str | None
+    internals: bool
+    details: bool
+
+
 class Analysis:
-    """That of one process; one at a time."""
+    """That of one process; one at a time.
+
+    Who asks for the same as somebody else gets the same answer; who asks for something else waits
+    for the other, for half the time at most.
+    """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._renew()
+        renewing = weakref.WeakMethod(self._renew)
+        os.register_at_fork(after_in_child=lambda: (method := renewing()) and method())
 
     def told(
         self,
@@ -63,28 +84,63 @@ class Analysis:
         details: bool = False,  # noqa: FBT001, FBT002 - likewise
     ) -> dict[str, Any]:
         """What this process answers when all are asked."""
-        if not self._lock.acquire(blocking=False):
-            return {"status": 409, "message": "It is being analysed already: ask again later"}
+        rows = min(max(int(limit), 1), MOST)
+        asked = _Asked(rows, analyze_type, bool(python_internals_map), bool(details))
+        with self._lock:
+            if len(self._runs) + self._sharing >= _MOST_AT_ONCE:
+                return _busy("So many others wait for an analysis already: ask again later")
+            if (run := self._runs.get(asked)) is not None:
+                self._sharing += 1
+            else:
+                mine = self._runs[asked] = Future[dict[str, Any]]()
+        if run is None:
+            return self._run(asked, mine).copy()
         try:
-            return _analysed(
-                min(max(int(limit), 1), MOST),
-                analyze_type,
-                internals=bool(python_internals_map),
-                details=bool(details),
-                pace=Pace(self._seconds),
-            )
+            return run.result(self._seconds).copy()
+        except TimeoutError:
+            return _busy("It is being analysed already: ask again later")
         finally:
-            self._lock.release()
+            with self._lock:
+                self._sharing -= 1
+
+    def _run(self, asked: _Asked, run: Future[dict[str, Any]]) -> dict[str, Any]:
+        until = time.monotonic() + self._seconds
+        try:
+            if self._turn.acquire(timeout=self._seconds / 2):
+                try:
+                    result = _analysed(asked, Pace(until - time.monotonic()))
+                finally:
+                    self._turn.release()
+            else:
+                result = _busy("It is being analysed already: ask again later")
+        except BaseException as error:
+            run.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._runs[asked]
+        run.set_result(result)
+        return result
+
+    def _renew(self) -> None:
+        """Also in a forked child: nobody analyses there."""
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._runs: dict[_Asked, Future[dict[str, Any]]] = {}
+        self._sharing = 0
 
 
-def _analysed(
-    limit: int, name: str | None, *, internals: bool, details: bool, pace: Pace
-) -> dict[str, Any]:
+def _busy(text: str) -> dict[str, Any]:
+    return {"status": 409, "message": text}
+
+
+def _analysed(asked: _Asked, pace: Pace) -> dict[str, Any]:
     result: dict[str, Any] = {
         "nb_collected": heap.collect(),
         "most_common_types": [],
         "leaking_objects": [],
     }
+    name, limit = asked.name, asked.limit
     of_type: dict[str, Any] = {}
     if name:
         result[name] = of_type
@@ -99,10 +155,14 @@ def _analysed(
             kinds = heap.types_named(name, pace)
             if not kinds:
                 result["unknown_type"] = True
-            Biggest(kinds, limit, internals=internals, details=details).find(pace, of_type)
+            biggest = Biggest(kinds, limit, internals=asked.internals, details=asked.details)
+            biggest.find(pace, of_type)
     except OutOfTimeError:
         # What has been found so far is told.
-        (of_type if name else result)["timeout"] = True
+        of_type["timeout"] = True
+        if asked.details and not name:
+            result["timeout"] = True
+        LOGGER.info("The time was not enough to analyse the memory: some of it is not told.")
     return result
 
 

@@ -11,6 +11,7 @@ import msgspec
 from pyramid.httpexceptions import (
     HTTPBadRequest,
     HTTPConflict,
+    HTTPError,
     HTTPNotImplemented,
     HTTPServiceUnavailable,
 )
@@ -18,6 +19,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from c2cotel import broadcast
+from c2cotel.broadcast.messages import Replies
 from c2cotel.debug.memory import core
 from c2cotel.debug.memory.core import Growth
 from c2cotel.debug.memory.maps import MemoryInfo, dump_memory_maps
@@ -30,6 +32,7 @@ _ITSELF: Final = (
     "c2c_debug_memory_diff_deprecated",
     "c2c_debug_memory_growth",
 )
+_LONGEST_SHOWN: Final = 1000
 _CONFLICT: Final = 409
 # Rows of the page, and seconds that it waits where only types are counted.
 _SHOWN: Final = 25
@@ -58,19 +61,36 @@ def memory(request: Request) -> list[Any] | dict[str, Any]:
 
 def types_page(request: Request) -> Response:
     """The same for people; the processes side by side."""
-    asked = _asked(request, _SHOWN)
-    patience = core.PATIENCE if asked.name else _PATIENCE
-    report, _ = _report(asked, patience, details=True)
+    asked, report, error = None, core.report(Replies([])), None
+    try:
+        asked = _asked(request, _SHOWN)
+        report, _ = _report(asked, core.PATIENCE if asked.name else _PATIENCE, details=True)
+    except HTTPError as found:
+        error = found
+    limit = asked.limit if asked else _SHOWN
     return pages.render(
         request,
         "c2cotel.debug.memory:templates/types.jinja2",
+        status=_status(error),
+        error=error,
+        name=_sent(request, "analyze_type"),
+        limit=_sent(request, "limit") or limit,
         asked=asked,
         most=core.MOST,
         report=report,
-        common=core.matrix(report.processes, "most_common_types", asked.limit),
-        leaking=core.matrix(report.processes, "leaking_objects", asked.limit),
+        common=core.matrix(report.processes, "most_common_types", limit),
+        leaking=core.matrix(report.processes, "leaking_objects", limit),
         has_graph=pages.address(request, "c2c_debug_show_refs") is not None,
     )
+
+
+def _status(error: HTTPError | None) -> str:
+    return "200 OK" if error is None else str(error.status)
+
+
+def _sent(request: Request, name: str) -> str:
+    """What somebody has filled in, whether it can be or not."""
+    return str(request.params.get(name, ""))[:_LONGEST_SHOWN]
 
 
 def _asked(request: Request, limit: int) -> _Asked:
@@ -107,9 +127,9 @@ def _report(
 
 def _unknown(name: str) -> str:
     similar = core.similar_types(name)
-    hint = f", did you mean {' or '.join(similar)}?" if similar else ""
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
     return (
-        f"analyze_type={name[:80]}: no process has such a type{hint} Expected for example "
+        f"analyze_type={name[:80]}: no process has such a type.{hint} Expected for example "
         "builtins.dict, builtins.function or linecache"
     )
 
@@ -202,13 +222,21 @@ def _check_kernel() -> None:
 
 def growth_page(request: Request) -> Response:
     """A form for the path, and what its call left."""
-    path = parameters.text(request, "path", longest=_LONGEST_NAME * 10)
+    path, cold, measured, error = None, False, None, None
+    try:
+        cold = parameters.flag(request, "no_warmup")
+        path = parameters.text(request, "path", longest=_LONGEST_NAME * 10)
+        measured = _measured(request, path) if path is not None else None
+    except HTTPError as found:
+        error = found
     return pages.render(
         request,
         "c2cotel.debug.memory:templates/growth.jinja2",
-        path=path,
-        cold=parameters.flag(request, "no_warmup"),
-        measured=_measured(request, path) if path is not None else None,
+        status=_status(error),
+        error=error,
+        path=path or _sent(request, "path"),
+        cold=cold,
+        measured=measured,
     )
 
 

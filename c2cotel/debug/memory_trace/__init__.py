@@ -16,7 +16,7 @@ It is answered at once, with the ``id`` and where the result will be. A process 
 time: while one that is asked for is busy, the answer is 409. ``POST …?stop=<id>`` ends one early.
 Who may start and stop one needs the right to change things.
 
-``GET debug/memory_trace`` lists those that run, and those of the last 15 minutes;
+``GET debug/memory_trace`` lists those that run, and those of the last minutes;
 ``GET debug/memory_trace/<id>`` is one: for each line how many bytes and objects there are more at
 its end, and by whom the line was called. What was allocated before its beginning is not seen, and
 neither is what a library in C allocates by itself.

@@ -193,9 +193,11 @@ class Tracing:
 
 def _check(overhead: Overhead, frames: int, *, forced: bool) -> None:
     if overhead.expected > MOST_OVERHEAD and not forced:
+        what = "1 frame" if frames == 1 else f"{frames} frames"
+        fewer = "Ask for fewer frames; or write" if frames > 1 else "Write"
         raise TooMuchError(
-            f"to trace {frames} frames would cost too much: {overhead}. Ask for fewer frames; or "
-            "write force=1 to do it nevertheless, for one process if the others shall go on as now"
+            f"to trace {what} would cost too much: {overhead}. {fewer} force=1 to do it "
+            "nevertheless, for one process if the others shall go on as now"
         )
 
 

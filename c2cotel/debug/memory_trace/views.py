@@ -1,76 +1,69 @@
 """Memory traces for programs and for people."""
 
-import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from pyramid.httpexceptions import HTTPBadRequest, HTTPConflict, HTTPNotFound, HTTPSeeOther
+from pyramid.httpexceptions import HTTPBadRequest, HTTPConflict, HTTPError
 from pyramid.request import Request
 from pyramid.response import Response
 
-from c2cotel.debug.jobs import BusyError, Found, Job, Part, UnknownProcessError
+from c2cotel.debug import job_views
+from c2cotel.debug.job_views import KEPT_FOR, changes, moment, told
+from c2cotel.debug.jobs import BusyError, Found, Job, UnknownProcessError
 from c2cotel.debug.memory_trace import core
 from c2cotel.debug.memory_trace.core import Order
 from c2cotel.debug.memory_trace.tracing import summed
 from c2cotel.pyramid import pages, parameters
 
-_ID: Final = re.compile(r"[0-9a-f]{16}")
+__all__ = ["changes", "trace", "trace_page", "traces", "traces_page"]
+
+_VIEWS: Final = job_views.Views("c2c_debug_memory_trace_one", "c2c_debug_memory_traces_one")
 _TEMPLATES: Final = "c2cotel.debug.memory_trace:templates"
 _USUAL: Final = Order()
-
-
-def changes(request: Request) -> bool:
-    return bool(request.method == "POST")
 
 
 def traces(request: Request) -> Response | dict[str, Any]:
     """POST begins one, or with ``stop`` ends one early; GET lists them."""
     if request.method != "POST":
         listing = _traces(request).jobs.found()
-        told = [_summary(found) for found in listing.jobs]
-        return {"status": 200, "traces": told, "silent": list(listing.silent)}
-    if "stop" in request.params:
-        return _stop(request)
-    # Whatever is wrong is said before anything begins.
-    wants_page = parameters.flag(request, "page")
-    job = _start(request)
-    page = request.route_path("c2c_debug_memory_traces_one", id=job.id)
-    if wants_page:
-        raise HTTPSeeOther(page)
-    where = request.route_path("c2c_debug_memory_trace_one", id=job.id)
-    response = Response(status=202, content_type="application/json", headers={"Location": where})
-    response.json_body = {
-        "status": 202,
-        "id": job.id,
-        **job.order,
-        "processes": [str(process) for process in job.processes],
-        "silent": list(job.silent),
-        "url": where,
-        "page": page,
-    }
-    return response
+        known = [told(found) for found in listing.jobs]
+        return {"status": 200, "traces": known, "silent": list(listing.silent)}
+    return _VIEWS.post(request, _traces(request).jobs, _start, _form)
 
 
 def trace(request: Request) -> dict[str, Any]:
     """One trace: who took part; once it has ended, what grew, together and in each process."""
     found = _found(request)
-    told = {"status": 200, **_summary(found)}
+    summary = {"status": 200, **told(found)}
     if found.state == "running":
-        return told
+        return summary
     results = _traces(request).results(found)
-    return {**told, "lines": summed(results.items(), _limit(found)), "results": results}
+    return {**summary, "lines": summed(results.items(), _limit(found)), "results": results}
 
 
 def traces_page(request: Request) -> Response:
     """Where a trace is ordered, and those that there are."""
+    return _form(request)
+
+
+def _form(request: Request, error: HTTPError | None = None) -> Response:
     jobs = _traces(request).jobs
     return pages.render(
         request,
         f"{_TEMPLATES}/traces.jinja2",
         listing=jobs.found(),
         members=jobs.members(),
-        moment=_moment,
-        usual=_USUAL,
+        moment=moment,
+        kept_for=KEPT_FOR,
+        error=error,
+        status="200 OK" if error is None else error.status,
+        filled=job_views.filled(
+            request,
+            seconds=f"{_USUAL.seconds:g}",
+            frames=_USUAL.frames,
+            limit=_USUAL.limit,
+            process="all",
+            force="",
+        ),
         longest=int(core.LONGEST),
         most_frames=core.MOST_FRAMES,
         most=core.MOST,
@@ -88,7 +81,7 @@ def trace_page(request: Request) -> Response:
         found=found,
         results=results,
         lines=summed(results.items(), _limit(found)),
-        moment=_moment,
+        moment=moment,
         address=_address(request),
     )
 
@@ -109,7 +102,7 @@ def _start(request: Request) -> Job:
         limit=parameters.whole(request, "limit", least=1, most=core.MOST, default=_USUAL.limit),
         force=parameters.flag(request, "force"),
     )
-    pid, host = _process(request)
+    pid, host = job_views.process(request)
     actor = request.c2c_actor
     try:
         return _traces(request).start(
@@ -122,63 +115,13 @@ def _start(request: Request) -> Job:
         raise HTTPConflict(str(error)) from error
 
 
-def _stop(request: Request) -> dict[str, Any]:
-    id_ = parameters.required(request, "stop", "0123456789abcdef")
-    actor = request.c2c_actor
-    jobs = _traces(request).jobs
-    if not _ID.fullmatch(id_) or not jobs.stop(id_, actor=actor.name, address=actor.address):
-        raise HTTPNotFound(f"stop={id_[:80]}: no such memory trace is running")
-    return {"status": 200, "id": id_}
-
-
-def _process(request: Request) -> tuple[int | None, str | None]:
-    """Which process is meant: None for all, its number, and its host if that is said."""
-    text = parameters.text(request, "process")
-    if text is None or text == "all":
-        return None, None
-    host, _, number = text.rpartition("/")
-    if not re.fullmatch(r"[0-9]{1,9}", number) or (not host and "/" in text):
-        raise HTTPBadRequest(
-            f"process={text[:80]}: expected all, the number of a process, or host/number"
-        )
-    return int(number), host or None
-
-
 def _found(request: Request) -> Found:
-    id_ = request.matchdict["id"]
-    found = _traces(request).jobs.find(id_) if _ID.fullmatch(id_) else None
-    if found is None:
-        raise HTTPNotFound(f"There is no memory trace {id_[:80]}: they are kept for 15 minutes")
-    return found
+    return job_views.found(request, _traces(request).jobs)
 
 
 def _limit(found: Found) -> int:
     limit = found.job.order.get("limit")
     return limit if isinstance(limit, int) else _USUAL.limit
-
-
-def _summary(found: Found) -> dict[str, Any]:
-    job = found.job
-    return {
-        "id": job.id,
-        "state": found.state,
-        "left": round(found.left, 1),
-        **job.order,
-        "at": job.at,
-        "actor": job.actor,
-        "address": job.address,
-        "processes": [_part(part) for part in found.parts],
-        "silent": list(job.silent),
-    }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "process": str(part.process),
-        "state": part.state,
-        "note": part.note,
-        **part.summary,
-    }
 
 
 def _address(request: Request) -> Any:
@@ -189,7 +132,3 @@ def _address(request: Request) -> Any:
         return path
 
     return address
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -11,7 +11,7 @@
 ===========================  =====================================================================
 
 What would let somebody in (``Authorization``, ``Cookie``, ``X-API-Key`` and the like, secret
-parameters in URLs) is ``REDACTED``.
+parameters in URLs) is ``REDACTED``. ``debug/headers/table`` and ``debug/time/clock`` are pages.
 """
 
 from pyramid.config import Configurator
@@ -26,7 +26,7 @@ _SECTION = "Debug"
 
 
 def includeme(config: Configurator) -> None:
-    """Serve the four views."""
+    """Serve the views, and the pages of two."""
     config.add_c2c_view(
         "debug/sleep",
         views.sleep,
@@ -47,15 +47,13 @@ def includeme(config: Configurator) -> None:
             button="Sleep",
         ),
     )
+    config.add_c2c_view("debug/headers", views.headers)
     config.add_c2c_view(
-        "debug/headers",
-        views.headers,
+        "debug/headers/table",
+        views.headers_page,
         title="Headers",
         section=_SECTION,
         description="The headers of your request as they arrive here, without secrets.",
-        form=Form(
-            (Field("status", "Status", help="Of an error that tells them; empty for none."),)
-        ),
     )
     config.add_c2c_view(
         "debug/error",
@@ -65,9 +63,10 @@ def includeme(config: Configurator) -> None:
         description="An answer of that status, to see what becomes of it on its way.",
         form=Form((Field("status", "Status", kind="number", value="500", required=True),)),
     )
+    config.add_c2c_view("debug/time", views.time, access=Access.PUBLIC)
     config.add_c2c_view(
-        "debug/time",
-        views.time,
+        "debug/time/clock",
+        views.time_page,
         access=Access.PUBLIC,
         title="Time",
         section=_SECTION,

@@ -7,7 +7,7 @@ from pyramid.request import Request
 from pyramid.response import Response
 
 from c2cotel.debug.plain import core
-from c2cotel.pyramid import parameters
+from c2cotel.pyramid import pages, parameters
 
 _LOWEST, _HIGHEST = 100, 599
 # That of the base of them all is there, too, but no answer of its own.
@@ -23,7 +23,21 @@ def sleep(request: Request) -> Response:
 def headers(request: Request) -> dict[str, Any]:
     """What arrived here; with ``?status=``, in the message of that error."""
     status = _status(request)
-    told = {
+    told = _arrived(request)
+    if status is not None:
+        raise _answer(status, str(told))
+    return told
+
+
+def headers_page(request: Request) -> Response:
+    """The same for people."""
+    return pages.render(
+        request, "c2cotel.debug.plain:templates/headers.jinja2", told=_arrived(request)
+    )
+
+
+def _arrived(request: Request) -> dict[str, Any]:
+    return {
         "headers": core.shown_headers(request.headers.items()),
         "client_info": {
             "client_addr": request.client_addr,
@@ -39,9 +53,6 @@ def headers(request: Request) -> dict[str, Any]:
             "server_port": request.server_port,
         },
     }
-    if status is not None:
-        raise _answer(status, str(told))
-    return told
 
 
 def error(request: Request) -> Response:
@@ -54,6 +65,11 @@ def error(request: Request) -> Response:
 
 def time(_: Request) -> dict[str, Any]:
     return core.clock()
+
+
+def time_page(request: Request) -> Response:
+    """The same for people."""
+    return pages.render(request, "c2cotel.debug.plain:templates/time.jinja2", told=core.clock())
 
 
 def _status(request: Request) -> int | None:

@@ -18,14 +18,18 @@ at a time: while one that is asked for is busy, the answer is 409, and says who 
 ``POST …?stop=<id>`` ends one early. Who may start and stop one needs the right to change things.
 
 =======================================  =======================================================
-``GET debug/profile``                    those that run, and those of the last 15 minutes
+``GET debug/profile``                    those that run, and those of the last minutes
 ``GET debug/profile/<id>``               who took part; hottest functions, routes and traces
-                                         (``limit``, ``route``, ``threads=requests``, ``q``)
+                                         (``limit``, ``route``, ``threads=all`` or
+                                         ``requests``, ``q``)
 ``GET debug/profile/<id>/speedscope``    for https://www.speedscope.app/
 ``GET debug/profile/<id>/collapsed``     for flame graph tools, in microseconds
 ``GET debug/profile/<id>/pstats``        for :mod:`pstats`, SnakeViz and others
 ``GET debug/profile/<id>/json``          all of it
 =======================================  =======================================================
+
+Threads that answer no request count only with ``threads=all``, or where there was no request.
+How long profiles are kept is told in :mod:`c2cotel.debug.parts`.
 
 The last four are of all processes together, or of one: ``?process=host/number``.
 

@@ -129,5 +129,6 @@ def _summary(samples: Samples) -> dict[str, Any]:
         "cost": round(samples.cost / samples.seconds, 5) if samples.seconds else 0.0,
         "stacks": len(samples.stacks),
         "truncated": samples.truncated,
+        "unmeasured": samples.unmeasured,
         "problem": samples.problem,
     }

@@ -63,6 +63,11 @@ class Profile:
         return sum(each.late for each in self.samples)
 
     @property
+    def unmeasured(self) -> int:
+        """Threads whose time of the processor is not known."""
+        return sum(each.unmeasured for each in self.samples)
+
+    @property
     def cost(self) -> float:
         """The part of one core that sampling took, of the process where it was most."""
         return max((each.cost / each.seconds for each in self.samples if each.seconds), default=0.0)

@@ -1,15 +1,16 @@
 """Profiles for programs and for people."""
 
 import re
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
 
-from pyramid.httpexceptions import HTTPBadRequest, HTTPConflict, HTTPNotFound, HTTPSeeOther
+from pyramid.httpexceptions import HTTPBadRequest, HTTPConflict, HTTPError, HTTPNotFound
 from pyramid.request import Request
 from pyramid.response import Response
 
-from c2cotel.debug.jobs import BusyError, Found, Job, Part
+from c2cotel.debug import job_views
+from c2cotel.debug.job_views import KEPT_FOR, changes, moment
+from c2cotel.debug.jobs import BusyError, Found, Job
 from c2cotel.debug.profile import core
 from c2cotel.debug.profile.formats import FORMATS
 from c2cotel.debug.profile.merge import Profile, merge
@@ -18,16 +19,14 @@ from c2cotel.debug.profile.report import report
 from c2cotel.pyramid import pages, parameters
 from c2cotel_instrumentation.samples import Order, Samples
 
-_ID: Final = re.compile(r"[0-9a-f]{16}")
+__all__ = ["changes", "download", "profile", "profile_page", "profiles", "profiles_page"]
+
+_VIEWS: Final = job_views.Views("c2c_debug_profile_one", "c2c_debug_profiles_one")
 _TEMPLATES: Final = "c2cotel.debug.profile:templates"
 _LONGEST_ROUTE: Final = 500
 _SHOWN: Final = 50
 _ON_PAGE: Final = 25
 _MOST_SHOWN: Final = 1000
-
-
-def changes(request: Request) -> bool:
-    return bool(request.method == "POST")
 
 
 def profiles(request: Request) -> Response | dict[str, Any]:
@@ -36,26 +35,7 @@ def profiles(request: Request) -> Response | dict[str, Any]:
         listing = _profiles(request).jobs.found()
         told = [_summary(request, found) for found in listing.jobs]
         return {"status": 200, "profiles": told, "silent": list(listing.silent)}
-    if "stop" in request.params:
-        return _stop(request)
-    # Before it begins: what is wrong in the question begins nothing.
-    to_page = parameters.flag(request, "page")
-    job = _start(request)
-    page = request.route_path("c2c_debug_profiles_one", id=job.id)
-    if to_page:
-        raise HTTPSeeOther(page)
-    where = request.route_path("c2c_debug_profile_one", id=job.id)
-    response = Response(status=202, content_type="application/json", headers={"Location": where})
-    response.json_body = {
-        "status": 202,
-        "id": job.id,
-        **job.order,
-        "processes": [str(process) for process in job.processes],
-        "silent": list(job.silent),
-        "url": where,
-        "page": page,
-    }
-    return response
+    return _VIEWS.post(request, _profiles(request).jobs, _start, _form)
 
 
 def profile(request: Request) -> dict[str, Any]:
@@ -65,10 +45,10 @@ def profile(request: Request) -> dict[str, Any]:
     if found.state == "running":
         return told
     gathered = _profiles(request).samples(found)
-    route, requests = _scope(request)
+    whole = _merged(request, found.job, gathered.samples)
+    route, requests = _scope(request, whole)
     searched = parameters.text(request, "q", longest=_LONGEST_ROUTE) or ""
     limit = parameters.whole(request, "limit", least=1, most=_MOST_SHOWN, default=_SHOWN)
-    whole = _merged(request, found.job, gathered.samples)
     said = report(whole, requests=requests, route=route, searched=searched, limit=limit)
     return {
         **told,
@@ -88,9 +68,7 @@ def download(request: Request) -> Response:
     name = request.matchdict["format"]
     if name not in FORMATS:
         raise HTTPNotFound(f"{name[:80]}: expected one of {', '.join(FORMATS)}")
-    found = _found(request)
-    if found.state == "running":
-        raise HTTPConflict(f"The profile {found.job.id} runs for another {found.left:.0f} s")
+    found = job_views.ended(request, _profiles(request).jobs)
     samples = _profiles(request).samples(found).samples
     if not samples:
         raise HTTPNotFound(f"No process has finished the profile {found.job.id}")
@@ -116,6 +94,10 @@ def download(request: Request) -> Response:
 
 def profiles_page(request: Request) -> Response:
     """Where a profile is ordered, and those that there are."""
+    return _form(request)
+
+
+def _form(request: Request, error: HTTPError | None = None) -> Response:
     jobs = _profiles(request).jobs
     members = jobs.members()
     return pages.render(
@@ -123,9 +105,13 @@ def profiles_page(request: Request) -> Response:
         f"{_TEMPLATES}/profiles.jinja2",
         listing=jobs.found(members),
         members=members,
-        moment=_moment,
+        moment=moment,
+        kept_for=KEPT_FOR,
         longest=core.LONGEST,
         fastest=core.FASTEST,
+        error=error,
+        status="200 OK" if error is None else error.status,
+        filled=job_views.filled(request, seconds=10, hz=100, mode="wall", process="all", route=""),
         **_addresses(request),
     )
 
@@ -136,7 +122,7 @@ def profile_page(request: Request) -> Response:
     done = found.state != "running"
     gathered = _profiles(request).samples(found) if done else core.Gathered({})
     whole = _merged(request, found.job, gathered.samples)
-    route, requests = _scope(request, default=any(name for name in whole.routes()))
+    route, requests = _scope(request, whole)
     searched = parameters.text(request, "q", longest=_LONGEST_ROUTE) or ""
     return pages.render(
         request,
@@ -148,7 +134,7 @@ def profile_page(request: Request) -> Response:
         searched=searched,
         route=route,
         requests=requests,
-        moment=_moment,
+        moment=moment,
         place=place,
         trace_url=request.registry.c2c_settings.settings.trace_url,
         **_addresses(request),
@@ -167,7 +153,7 @@ def _start(request: Request) -> Job:
         mode=parameters.choice(request, "mode", ("wall", "cpu"), default="wall"),  # type: ignore[arg-type] # one of them
         route=_route(request),
     )
-    pid, host = _process(request)
+    pid, host = job_views.process(request)
     actor = request.c2c_actor
     try:
         return _profiles(request).start(
@@ -180,29 +166,6 @@ def _start(request: Request) -> Job:
         raise HTTPBadRequest(f"process={error}" if pid is not None else str(error)) from error
 
 
-def _stop(request: Request) -> dict[str, Any]:
-    id_ = parameters.required(request, "stop", "0123456789abcdef")
-    actor = request.c2c_actor
-    jobs = _profiles(request).jobs
-    if not _ID.fullmatch(id_) or not jobs.stop(id_, actor=actor.name, address=actor.address):
-        raise HTTPNotFound(f"stop={id_[:80]}: no such profile is running")
-    return {"status": 200, "id": id_}
-
-
-def _process(request: Request) -> tuple[int | None, str | None]:
-    """Which process is meant: None for all, its number, and its host if that is said."""
-    text = parameters.text(request, "process")
-    if text is None or text == "all":
-        return None, None
-    host, _, number = text.rpartition("/")
-    # Not all digits that Python reads, and not thousands of them.
-    if not re.fullmatch(r"[0-9]{1,9}", number) or (not host and "/" in text):
-        raise HTTPBadRequest(
-            f"process={text[:80]}: expected all, the number of a process, or host/number"
-        )
-    return int(number), host or None
-
-
 def _route(request: Request) -> str | None:
     route = parameters.text(request, "route", longest=_LONGEST_ROUTE)
     if route is not None and not route.isprintable():
@@ -210,52 +173,29 @@ def _route(request: Request) -> str | None:
     return route
 
 
-def _scope(request: Request, *, default: bool = False) -> tuple[str | None, bool]:
+def _scope(request: Request, whole: Profile) -> tuple[str | None, bool]:
     """Of which route, else whether of requests only, somebody wants to see something."""
-    choice = parameters.choice(
-        request, "threads", ("requests", "all"), default="requests" if default else "all"
-    )
+    usual = "requests" if any(whole.routes()) else "all"
+    choice = parameters.choice(request, "threads", ("requests", "all"), default=usual)
     return parameters.text(request, "route", longest=_LONGEST_ROUTE), choice == "requests"
 
 
 def _found(request: Request) -> Found:
-    id_ = request.matchdict["id"]
-    found = _profiles(request).jobs.find(id_) if _ID.fullmatch(id_) else None
-    if found is None:
-        raise HTTPNotFound(f"There is no profile {id_[:80]}: they are kept for 15 minutes")
-    return found
+    return job_views.found(request, _profiles(request).jobs)
 
 
 def _merged(request: Request, job: Job, samples: dict[str, Samples]) -> Profile:
-    name = f"{pages.service_name(request)} {_moment(job.at):%Y-%m-%d %H:%M:%S} UTC"
+    name = f"{pages.service_name(request)} {moment(job.at):%Y-%m-%d %H:%M:%S} UTC"
     return merge(name, samples)
 
 
 def _summary(request: Request, found: Found) -> dict[str, Any]:
-    job = found.job
     return {
-        "id": job.id,
-        "state": found.state,
-        "left": round(found.left, 1),
-        **job.order,
-        "at": job.at,
-        "actor": job.actor,
-        "address": job.address,
-        "processes": [_part(part) for part in found.parts],
-        "silent": list(job.silent),
+        **job_views.told(found),
         "downloads": {
-            name: request.route_path("c2c_debug_profile_download", id=job.id, format=name)
+            name: request.route_path("c2c_debug_profile_download", id=found.job.id, format=name)
             for name in FORMATS
         },
-    }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {
-        "process": str(part.process),
-        "state": part.state,
-        "note": part.note,
-        **part.summary,
     }
 
 
@@ -272,7 +212,3 @@ def _addresses(request: Request) -> dict[str, Any]:
         "state_of": lambda id_: address("profile_one", id=id_),
         "download": lambda id_, name: address("profile_download", id=id_, format=name),
     }
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -6,6 +6,7 @@ anything here has one of them, so that nothing of ours is ever shown to have it.
 """
 
 import gc
+import os
 import sys
 import threading
 from collections import Counter
@@ -19,7 +20,7 @@ from c2cotel.debug.heap import OutOfTimeError, Pace
 from c2cotel.debug.links import link_of, links
 from c2cotel.debug.secret_names import can_be_secret, hides, secret_ones
 from c2cotel.debug.sizes import INTERNALS, reachable
-from c2cotel.debug.texts import shown, type_name
+from c2cotel.debug.texts import printable, shown, type_name
 from c2cotel_instrumentation.redaction import REDACTED
 
 CHANNEL: Final = "c2c_debug_references"
@@ -224,7 +225,7 @@ def _begin(search: _Search, objects: list[Any]) -> int:
         raise UnknownError(f"analyze_id={order.id}: no object has this id, or it has been freed")
     kinds = heap.types_named(order.type or "", search.pace)
     if not kinds:
-        raise UnknownTypeError(f"analyze_type={(order.type or '')[:80]}: there is no such type")
+        raise UnknownTypeError(_unknown(order.type or "", search.pace))
     wanted = frozenset(kinds)
     number = 0
     for chunk in heap.chunks(objects, search.pace, 10_000):
@@ -234,6 +235,15 @@ def _begin(search: _Search, objects: list[Any]) -> int:
                 if number <= MOST_ROOTS:
                     search.add(each, 0)
     return number
+
+
+def _unknown(name: str, pace: Pace) -> str:
+    similar = heap.similar_types(name, pace)
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+    return (
+        f"analyze_type={printable(name[:80])}: process {os.getpid()} has no such type, others may."
+        f"{hint}"
+    )
 
 
 class UnknownTypeError(UnknownError):

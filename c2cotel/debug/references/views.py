@@ -6,6 +6,7 @@ from typing import Any, Final
 from pyramid.httpexceptions import (
     HTTPBadRequest,
     HTTPConflict,
+    HTTPError,
     HTTPException,
     HTTPGatewayTimeout,
     HTTPNotFound,
@@ -28,9 +29,11 @@ _ERRORS: Final[dict[int, type[HTTPException]]] = {
     404: HTTPNotFound,
     409: HTTPConflict,
 }
+_ROOTS: Final = ("analyze_type", "analyze_id")
 _PARAMETERS: Final = (
-    *("analyze_type", "analyze_id", "max_depth", "too_many", "max_nodes", "min_size_kb"),
-    *("filter", "no_extra_info", "backrefs", "process"),
+    *_ROOTS,
+    *("max_depth", "too_many", "max_nodes", "min_size_kb", "filter"),
+    *("no_extra_info", "backrefs", "process"),
 )
 
 
@@ -55,34 +58,45 @@ def picture(request: Request) -> Response:
 
 def page(request: Request) -> Response:
     """A form, and the graph that was asked for: the picture, and what it says as a table."""
-    asked = _is_asked(request)
-    graph = _graph(request) if asked else None
-    given = {name: request.params[name] for name in _PARAMETERS if request.params.get(name)}
+    given = _given(request)
+    graph, order, error = None, Order(), None
+    try:
+        if any(given.get(name) for name in _ROOTS):
+            order = _order(request)
+            graph = _graph(request, order)
+    except HTTPError as found:
+        error = found
     return pages.render(
         request,
         "c2cotel.debug.references:templates/page.jinja2",
+        status="200 OK" if error is None else str(error.status),
+        error=None if error is None else error.detail,
         graph=graph,
         given=given,
-        order=_order(request) if asked else Order(),
+        order=order,
         rows=_rows(graph) if graph is not None else [],
         process=given.get("process", str(broadcast.broadcaster().process)),
     )
 
 
-def _is_asked(request: Request) -> bool:
-    return any(parameters.text(request, name) for name in ("analyze_type", "analyze_id"))
+def _given(request: Request) -> dict[str, str]:
+    """What somebody has filled in, whether it can be or not."""
+    return {
+        name: value.strip()[:_LONGEST_NAME]
+        for name in _PARAMETERS
+        if isinstance(value := request.params.get(name), str) and value.strip()
+    }
 
 
 def _dot(request: Request) -> str:
-    graph = _graph(request)
     order = _order(request)
+    graph = _graph(request, order)
     what = order.type or f"object {order.id}"
-    direction = "what has" if order.backrefs else "what is had by"
-    return drawing.dot(graph, f"{direction} {what}, {order.max_depth} steps")
+    title = f"what has {what}" if order.backrefs else f"what {what} has"
+    return drawing.dot(graph, f"{title}, {order.max_depth} steps")
 
 
-def _graph(request: Request) -> dict[str, Any]:
-    order = _order(request)
+def _graph(request: Request, order: Order) -> dict[str, Any]:
     process = parameters.text(request, "process", longest=_LONGEST_NAME)
     if process is None:
         answer = request.registry.c2c_references.graph(order)
@@ -112,7 +126,9 @@ def _asked_elsewhere(process: str, order: Order) -> dict[str, Any]:
 def _order(request: Request) -> Order:
     name = parameters.text(request, "analyze_type", longest=_LONGEST_NAME)
     number = parameters.text(request, "analyze_id")
-    if (name is None) == (number is None):
+    if name is not None and number is not None:
+        raise HTTPBadRequest("analyze_type and analyze_id: expected one of them, not both")
+    if name is None and number is None:
         raise HTTPBadRequest(
             "analyze_type or analyze_id: expected one of them, for example "
             "analyze_type=gunicorn.app.wsgiapp.WSGIApplication"

@@ -27,9 +27,9 @@ pyramid_retry are all in it, and what other threads do for the request is seen a
 profiler in the thread is not begun. What consists of nothing but calls may take several times as
 long, as each costs some tenths of a microsecond more; what waits or computes in C takes as long.
 
-What is kept is told in :mod:`c2cotel.debug.parts`: the last 20, for 15 minutes. The request's span
-has its id as ``c2c.profile.id``, the profile the id of the trace. Requests that nobody profiles pay
-one call, some 0.1 µs.
+What is kept is told in :mod:`c2cotel.debug.parts`: the last 20, for some minutes. The request's
+span has its id as ``c2c.profile.id``, the profile the id of the trace. Requests that nobody
+profiles pay one call, some 0.1 µs.
 """
 
 from pyramid.config import Configurator

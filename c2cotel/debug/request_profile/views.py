@@ -5,7 +5,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pyramid.httpexceptions import HTTPBadRequest, HTTPNotFound, HTTPNotImplemented
@@ -13,7 +12,8 @@ from pyramid.interfaces import IRoutesMapper
 from pyramid.request import Request
 from pyramid.response import Response
 
-from c2cotel.debug.job_records import Job
+from c2cotel.debug.job_records import ID, Job
+from c2cotel.debug.job_views import KEPT_FOR, moment
 from c2cotel.debug.jobs import Found
 from c2cotel.debug.request_profile import core, recording
 from c2cotel.debug.request_profile.orders import LONGEST_ROUTE, MOST, Order
@@ -35,7 +35,6 @@ _KINDS: Final = {
     "json": ("application/json", "json"),
     "speedscope": ("application/json", "speedscope.json"),
 }
-_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 def changes(request: Request) -> bool:
@@ -69,10 +68,11 @@ def page(request: Request) -> Response:
         profiles=[_told(found.job) for found in listing.jobs],
         silent=listing.silent,
         durations=_DURATIONS,
+        kept_for=KEPT_FOR,
         proposed=f"{_TTL:g}",
         most=MOST,
         routes=_patterns(request),
-        moment=_moment,
+        moment=moment,
         trace_url=request.registry.c2c_settings.settings.trace_url,
     )
 
@@ -87,7 +87,7 @@ def request_page(request: Request) -> Response:
         tree=_rendered(tree, session),
         cpu=session.cpu_time,
         interval=session.min_interval,
-        moment=_moment,
+        moment=moment,
         kinds=_KINDS,
         trace_url=request.registry.c2c_settings.settings.trace_url,
     )
@@ -184,11 +184,11 @@ def _session(request: Request) -> tuple[Found, "Session"]:
     """The profile that is asked for."""
     id_ = request.matchdict["id"]
     kept = _profiles(request).kept
-    found = kept.find(id_) if _ID.fullmatch(id_) else None
+    found = kept.find(id_) if re.fullmatch(ID, id_) else None
     body = next(iter(kept.bodies(found).values()), None) if found is not None else None
     if found is None or body is None:
         raise HTTPNotFound(
-            f"There is no profile {id_[:40]!r}: they are kept for 15 minutes, and 20 of them"
+            f"There is no profile {id_[:40]!r}: they are kept for {KEPT_FOR}, and 20 of them"
         )
     try:
         return found, recording.read(body)
@@ -218,7 +218,3 @@ def _without_null(text: str) -> str:
     return json.dumps(
         json.loads(text, object_pairs_hook=lambda pairs: {n: v for n, v in pairs if v is not None})
     )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -16,21 +16,25 @@ there. ``?details=1`` is what the page shows:
                  ``waiting``; and its ``stack``, as an index of
 ``stacks``       as above
 ``deadlocks``    lists of threads of which each waits for the next one, and the last for the first
+``perhaps``      those that seem to: Python says who has an ``RLock``, but not who has a ``Lock``
 ``silent``       processes that have not answered in time
 ``failed``       those that have answered something else, and what
 ``left_out``     how many threads of a process are not told: 200 are
 ===============  ================================================================================
 
-``waiting`` is null, or what the thread waits for: ``for`` is ``SQL``, ``HTTP``, ``Redis``,
-``lock`` and so on, see :mod:`c2cotel.debug.stacks.waiting`; ``detail`` says more; ``lock`` is its
-address; ``held_by`` the thread that has to give it back. The page marks requests of five seconds or
-more, or of ``?stuck=``, that wait for a lock and have not moved.
+``waiting`` is null, or what the thread waits for: ``for`` is ``SQL``, ``HTTP``, ``Redis``, ``lock``
+and so on, see :mod:`c2cotel.debug.stacks.waiting`; ``detail`` says more; ``lock`` is its address;
+``held_by`` the thread that has to give it back, as Python says of an ``RLock``, or because it is in
+the ``with`` of the lock; ``may_be_held_by`` those that have called ``acquire`` of it, maybe in
+vain, and will call ``release``. The page marks requests of five seconds or more, or of ``?stuck=``,
+that wait for a lock and have not moved.
 
-All of it is read from outside: no thread stops for it. Nothing of the application's is executed,
-no value is shown but the names of engines, hosts, commands and programs; statements have ``?`` for
-their literals. A stack has 200 frames, of a process with more than 100 threads fewer; of a longer
-one, the middle is left out. The requests are those of the instrumentor ``pyramid``: while that is
-off, there are none.
+All of it is read from outside: no thread stops for it. Nothing of the application's is executed, no
+value is shown but the names of engines, hosts, commands and programs; statements have ``?`` for
+their literals. Lines of the source are shown as they are, but for ``password = "…"`` and the like:
+a secret that is written there otherwise is seen. A stack has 200 frames, of a process with more
+than 100 threads fewer; of a longer one, the middle is left out. The requests are those of the
+instrumentor ``pyramid``: while that is off, there are none.
 """
 
 from pyramid.config import Configurator

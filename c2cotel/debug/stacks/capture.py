@@ -9,7 +9,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final
 
@@ -78,12 +78,13 @@ class Capture:
             )
             for ident, frames in stacks.items()
         ]
-        still = {i: wait.owner for i, wait in waits.items() if wait.owner and not moved.get(i)}
+        certain, perhaps = _cycles({i: wait for i, wait in waits.items() if not moved.get(i)})
         return Told(
             threads=threads,
             stacks=shelf.stacks,
             frames=shelf.frames(),
-            cycles=locks.cycles(still),
+            cycles=certain,
+            perhaps=perhaps,
             left_out=len(now.frames) - len(kept),
         )
 
@@ -96,12 +97,17 @@ class Capture:
             for ident, frames in stacks.items()
             if (found := waiting(frames, sight, in_request=ident in running)) is not None
         }
-        ownerless = [w.lock for w in waits.values() if w.lock is not None and w.owner is None]
-        owners = locks.holders(ownerless, stacks, sight)
-        for ident, wait in waits.items():
-            # One that is seen to hold what it waits for has taken it twice, or given it back.
-            if wait.kind == LOCK and (owner := owners.get(id(wait.lock))) is not None:
-                waits[ident] = Waiting(wait.kind, wait.detail, wait.lock, owner)
+        ownerless = {
+            ident: wait.lock
+            for ident, wait in waits.items()
+            if wait.kind == LOCK and wait.lock is not None and wait.owner is None
+        }
+        holders = locks.holders(ownerless, stacks, sight)
+        for ident, lock in ownerless.items():
+            seen = holders[id(lock)]
+            waits[ident] = replace(
+                waits[ident], owner=seen.owner, certain=False, perhaps=seen.several
+            )
         return waits
 
     def _where(self, frames: list[FrameType]) -> int | None:
@@ -114,6 +120,20 @@ class Capture:
             if nearest is None and root not in _OURS and _is_own_code(frame.f_code.co_filename):
                 nearest = index
         return nearest
+
+
+def _cycles(waits: dict[int, Waiting]) -> tuple[list[list[int]], list[list[int]]]:
+    """The threads that wait for each other in a circle; those of which it only seems so."""
+    known = {i: wait.owner for i, wait in waits.items() if wait.owner and wait.certain}
+    certain = locks.cycles(known)
+    seen = dict(known)
+    for ident, wait in waits.items():
+        if (owner := wait.owner) is not None:
+            seen[ident] = owner
+        elif len(wait.perhaps) == 1:
+            (seen[ident],) = wait.perhaps
+    perhaps = [each for each in locks.cycles(seen) if not all(ident in known for ident in each)]
+    return certain, perhaps
 
 
 def _glance() -> _Glance:
@@ -198,6 +218,7 @@ def _thread(  # noqa: PLR0913 - its parts
             detail=wait.detail,
             lock=None if wait.lock is None else hex(id(wait.lock)),
             owner=wait.owner,
+            perhaps=wait.perhaps,
         ),
         request=None if request is None else _request(request),
     )

@@ -1,7 +1,9 @@
 """What the threads of all processes are doing, put together."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -87,6 +89,7 @@ class Report:
         rows: In requests first, the longest of them first.
         stacks: Those that differ.
         cycles: Threads that wait for each other in a circle, each for the next one.
+        perhaps: Those that seem to: of who has a ``Lock``, Python says nothing.
         silent: Processes that did not answer in time.
         failed: Those that answered something else, and what.
         left_out: Threads that a process has not told, because it has so many.
@@ -95,6 +98,7 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     stacks: list[tuple[Frame, ...]] = field(default_factory=list)
     cycles: list[list[Row]] = field(default_factory=list)
+    perhaps: list[list[Row]] = field(default_factory=list)
     silent: tuple[str, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
@@ -102,16 +106,18 @@ class Report:
     def owner(self, row: Row) -> Row | None:
         """The thread that *row* waits for."""
         wait = row.thread.waiting
-        if wait is None or wait.owner is None:
-            return None
-        return next(
-            (
-                other
-                for other in self.rows
-                if other.process == row.process and other.thread.ident == wait.owner
-            ),
-            None,
-        )
+        owner = None if wait is None else wait.owner
+        return None if owner is None else next(self._threads(row.process, (owner,)), None)
+
+    def may_have(self, row: Row) -> list[Row]:
+        """The threads of which one may have what *row* waits for."""
+        wait = row.thread.waiting
+        return [] if wait is None else list(self._threads(row.process, wait.perhaps))
+
+    def _threads(self, process: Process, idents: Collection[int]) -> Iterator[Row]:
+        for row in self.rows:
+            if row.process == process and row.thread.ident in idents:
+                yield row
 
     def grouped(self, rows: Iterable[Row]) -> list[list[Row]]:
         """*rows* that stand and wait at the same place side by side, the largest groups first."""
@@ -145,25 +151,28 @@ def grouped_stacks() -> list[dict[str, Any]]:
 
 
 def report() -> Report:
-    """Ask all processes for their threads, with all that can be seen of them."""
-    return merged(broadcast.ask(CHANNEL, {"details": True}, timeout=_PATIENCE))
+    """Ask all processes for their threads, with all that can be seen of them; but who asks."""
+    me = broadcast.broadcaster().process
+    replies = broadcast.ask(CHANNEL, {"details": True}, timeout=_PATIENCE)
+    return merged(replies, (me.host, os.getpid(), threading.get_ident()))
 
 
-def merged(replies: Replies) -> Report:
-    """What the processes have answered, as one."""
+def merged(replies: Replies, without: tuple[str, int, int] | None = None) -> Report:
+    """What the processes have answered, as one; *without* the thread of this host, pid, ident."""
     found = Report(silent=tuple(str(process) for process in replies.silent))
     numbers: dict[tuple[Frame, ...], int] = {}
     for process, told in _read(replies, Told, found.failed):
         try:
-            rows = list(_rows(process, told, numbers))
+            rows = list(_rows(process, told, numbers, without))
         except IndexError:
             found.failed[str(process)] = "its answer cannot be read"
             continue
         found.rows.extend(rows)
         known = {row.thread.ident: row for row in rows}
-        for cycle in told.cycles:
-            if all(ident in known for ident in cycle):
-                found.cycles.append([known[ident] for ident in cycle])
+        for into, cycles in ((found.cycles, told.cycles), (found.perhaps, told.perhaps)):
+            for cycle in cycles:
+                if all(ident in known for ident in cycle):
+                    into.append([known[ident] for ident in cycle])
         if told.left_out:
             found.left_out[str(process)] = told.left_out
     found.stacks.extend(numbers)
@@ -177,16 +186,18 @@ def as_json(found: Report) -> dict[str, Any]:
     for row in found.rows:
         by_stack[row.number].append(row.label)
     return {
-        "threads": [_thread(row, found.owner(row)) for row in found.rows],
+        "threads": [_thread(row, found) for row in found.rows],
         "stacks": [_group(found.stacks[n], threads) for n, threads in by_stack.items()],
         "deadlocks": [[row.label for row in cycle] for cycle in found.cycles],
+        "perhaps": [[row.label for row in cycle] for cycle in found.perhaps],
         "silent": list(found.silent),
         "failed": found.failed,
         "left_out": found.left_out,
     }
 
 
-def _thread(row: Row, owner: Row | None) -> dict[str, Any]:
+def _thread(row: Row, found: Report) -> dict[str, Any]:
+    owner = found.owner(row)
     thread, request, wait = row.thread, row.thread.request, row.thread.waiting
     return {
         "thread": row.label,
@@ -206,6 +217,7 @@ def _thread(row: Row, owner: Row | None) -> dict[str, Any]:
             "detail": wait.detail,
             "lock": wait.lock,
             "held_by": owner and owner.label,
+            "may_be_held_by": [other.label for other in found.may_have(row)],
         },
         "moved": thread.moved,
         "cpu": thread.cpu,
@@ -224,9 +236,16 @@ def _as_seed(told: Told) -> SeedTold:
     )
 
 
-def _rows(process: Process, told: Told, numbers: dict[tuple[Frame, ...], int]) -> Iterator[Row]:
+def _rows(
+    process: Process,
+    told: Told,
+    numbers: dict[tuple[Frame, ...], int],
+    without: tuple[str, int, int] | None,
+) -> Iterator[Row]:
     stacks = [tuple(told.frames[index] for index in stack) for stack in told.stacks]
     for thread in told.threads:
+        if (process.host, process.pid, thread.ident) == without:
+            continue
         stack = stacks[thread.stack]
         yield Row(process, thread, stack, numbers.setdefault(stack, len(numbers)))
 

@@ -8,7 +8,6 @@ that happens here happens while the interpreter's lock is held.
 """
 
 import dis
-import gc
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from types import CodeType, FrameType, MemberDescriptorType
 from typing import Any, Final, NamedTuple, TypeAlias
+
+from c2cotel.debug.undisturbed import undisturbed
 
 MISSING: Final[Any] = object()
 
@@ -49,6 +50,18 @@ class Value(NamedTuple):
 
 
 UNKNOWN: Final = Value(MISSING, "")
+
+
+class Held(NamedTuple):
+    """What a frame seems to hold.
+
+    Attributes:
+        within: It is in the ``with`` of it, and gives nothing back there; else, it may as well have
+            tried to acquire it in vain.
+    """
+
+    found: Any
+    within: bool
 
 
 class _Step(NamedTuple):
@@ -166,8 +179,10 @@ class Sight:
                 return Operation(function.text, function=function)
         return None
 
-    def held(self, frame: FrameType) -> Iterator[Value]:
-        """What *frame* is within a ``with`` of, or has called ``acquire`` of to release it later.
+    def held(self, frame: FrameType) -> Iterator[Held]:
+        """What *frame* is within a ``with`` of, or may have called ``acquire`` of.
+
+        The latter only if it will call ``release`` of it.
 
         What the expression stands for now: it may have stood for something else before.
         """
@@ -180,12 +195,13 @@ class Sight:
         if entered:
             table = _Handlers(code)
             around = table.around(frame.f_lasti)
+            within = "release" not in code.co_names
             for index in entered:
                 if index + 1 < len(steps) and table.of(steps[index + 1].offset) in around:
-                    yield self._value(frame, steps, index - 1)[0]
+                    yield Held(self._value(frame, steps, index - 1)[0].found, within)
         yield from self._acquired(frame, steps)
 
-    def _acquired(self, frame: FrameType, steps: list[_Step]) -> Iterator[Value]:
+    def _acquired(self, frame: FrameType, steps: list[_Step]) -> Iterator[Held]:
         called = [
             (index, step.argument, step.offset)
             for index, step in enumerate(steps)
@@ -196,17 +212,10 @@ class Sight:
         if not before or not after:
             return
         released = [self._value(frame, steps, index - 1)[0].found for index in after]
-        current = self.operation(frame)
         for index in before:
             value, _ = self._value(frame, steps, index - 1)
-            if (
-                current is not None
-                and current.name == "acquire"
-                and (current.owner.found is value.found)
-            ):
-                continue
-            if any(each is value.found for each in released):
-                yield value
+            if is_one(value.found, released):
+                yield Held(value.found, within=False)
 
     def _of(self, code: CodeType) -> list[_Step]:
         known = self._steps.get(code)
@@ -255,15 +264,8 @@ if sys.version_info >= (3, 13):
 else:
 
     def _locals(frame: FrameType) -> Any:
-        # All variables are copied. Nothing else may happen in between, as it would if Python chose
-        # this moment to look for garbage, whose finalisers let other threads go on.
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            return frame.f_locals
-        finally:
-            if enabled:
-                gc.enable()
+        # All variables are copied.
+        return undisturbed(lambda: frame.f_locals)
 
 
 class _Handlers:

@@ -1,15 +1,16 @@
 """Locks of Python: what kind one is, and which thread has it.
 
-An ``RLock`` tells its owner. A ``Lock`` does not: its owner is whoever stands in a ``with`` of it,
-or has called ``acquire`` of it in a function that calls ``release`` of it further down.
+An ``RLock`` tells its owner. A ``Lock`` does not: its owner seems to be who stands in a ``with`` of
+it. It may be who has called ``acquire`` of it in a function that calls ``release`` further down,
+unless that was in vain.
 """
 
 import re
 import threading
 from _thread import LockType, RLock
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from c2cotel.debug.stacks.frames import MISSING, Sight, attribute, is_one, module
 
@@ -50,21 +51,42 @@ def owner_of(lock: Any) -> int | None:
     return None
 
 
+class Holders(NamedTuple):
+    """By ``ident``, the threads that seem to have a lock: they are in its ``with``, or may be."""
+
+    within: set[int]
+    perhaps: set[int]
+
+    @property
+    def owner(self) -> int | None:
+        return next(iter(self.within)) if len(self.within) == 1 else None
+
+    @property
+    def several(self) -> tuple[int, ...]:
+        """Those of which it may be one, if there is no saying which."""
+        return () if self.owner is not None else tuple(sorted(self.within or self.perhaps))
+
+
 def holders(
-    wanted: Iterable[Any], stacks: Mapping[int, Sequence[FrameType]], sight: Sight
-) -> dict[int, int]:
-    """``ident`` of the thread that is seen to have each of *wanted*, by ``id`` of the lock."""
-    looked_for = {id(lock) for lock in wanted}
-    found: dict[int, int] = {}
-    if not looked_for:
+    wanted: Mapping[int, Any], stacks: Mapping[int, Sequence[FrameType]], sight: Sight
+) -> dict[int, Holders]:
+    """Who seems to have the locks *wanted*, each by a thread that waits for it; by their ids."""
+    found = {id(lock): Holders(set(), set()) for lock in wanted.values()}
+    if not found:
         return found
     for ident, frames in stacks.items():
         given_back = id(_given_back(frames, sight))
+        waits_for = id(wanted[ident]) if ident in wanted else None
         for frame in frames:
-            for value in sight.held(frame):
-                lock = id(lock_of(value.found))
-                if lock in looked_for and lock != given_back:
-                    found[lock] = ident
+            for held in sight.held(frame):
+                lock = id(lock_of(held.found))
+                if lock not in found or lock == given_back:
+                    continue
+                if held.within:
+                    found[lock].within.add(ident)
+                # Who waits for it has none of it, however often it tried before.
+                elif lock != waits_for:
+                    found[lock].perhaps.add(ident)
     return found
 
 

@@ -23,12 +23,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """A :class:`.Waiting`, with the address of its lock."""
+    """A :class:`.Waiting`, with the address of its lock; *perhaps* are who may have it."""
 
     kind: str
     detail: str = ""
     lock: str | None = None
     owner: int | None = None
+    perhaps: tuple[int, ...] = ()
 
 
 class Thread(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class Told(msgspec.Struct, frozen=True):
     Attributes:
         stacks: Each as indices of *frames*, the outermost first.
         cycles: Threads that wait for each other, by ``ident``.
+        perhaps: Those that seem to, as far as one sees who has what.
         left_out: How many threads are not told, because there are so many.
     """
 
@@ -66,4 +68,5 @@ class Told(msgspec.Struct, frozen=True):
     stacks: list[list[int]]
     frames: list[Frame]
     cycles: list[list[int]] = []
+    perhaps: list[list[int]] = []
     left_out: int = 0

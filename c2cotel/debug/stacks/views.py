@@ -1,13 +1,10 @@
 """The threads for programs, as c2cwsgiutils told them, and for people."""
 
-import os
-import threading
 from typing import Any
 
 from pyramid.request import Request
 from pyramid.response import Response
 
-from c2cotel import broadcast
 from c2cotel.debug.stacks import core
 from c2cotel.pyramid import pages, parameters
 from c2cotel_instrumentation.pyramid import PyramidInstrumentor
@@ -34,7 +31,7 @@ def page(request: Request) -> Response:
     searched = parameters.text(request, "q", longest=200) or ""
     patience = parameters.number(request, "stuck", least=0, most=_LONGEST, default=_STUCK_AFTER)
     report = core.report()
-    rows = [row for row in report.rows if not _is_me(row)]
+    rows = report.rows
     shown = [row for row in rows if _matches(row, searched)]
     others = [row for row in shown if row.thread.request is None]
     return pages.render(
@@ -54,13 +51,6 @@ def page(request: Request) -> Response:
         text=_text,
         trace_url=request.registry.c2c_settings.settings.trace_url,
     )
-
-
-def _is_me(row: core.Row) -> bool:
-    """Whether it is the thread that makes this page."""
-    me = broadcast.broadcaster().process
-    here = (row.process.host, row.process.pid) == (me.host, os.getpid())
-    return here and row.thread.ident == threading.get_ident()
 
 
 def _matches(row: core.Row, searched: str) -> bool:

@@ -52,12 +52,16 @@ class Waiting:
         detail: For people, in few words.
         lock: The lock itself.
         owner: ``ident`` of the thread that has to do something first, as far as it is known.
+        certain: Whether Python says so; else, it is in the ``with`` of the lock.
+        perhaps: If no owner is known: those that may have the lock.
     """
 
     kind: str
     detail: str = ""
     lock: Any = None
     owner: int | None = None
+    certain: bool = True
+    perhaps: tuple[int, ...] = ()
 
 
 def waiting(frames: Sequence[FrameType], sight: Sight, *, in_request: bool) -> Waiting | None:

@@ -216,6 +216,7 @@ class Graph {
     this.zoomed = node;
     this.focused = node;
     this.find();
+    this.tree.parentElement.scrollTop = 0;
     if (inside) this.element(node)?.focus();
   }
 

@@ -9,7 +9,7 @@ from c2cotel import broadcast
 from c2cotel.pyramid.views import add_c2c_view
 
 SECRET = "a secret of the tests"
-PUBLIC = {"c2c_debug_time"}
+PUBLIC = {"c2c_debug_time", "c2c_debug_time_clock"}
 
 
 @pytest.fixture

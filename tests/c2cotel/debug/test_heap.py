@@ -180,6 +180,20 @@ def test_it_ends_when_its_time_is_over():
         Pace(0.0).step()
 
 
+def test_one_object_that_has_very_much_is_measured_in_slices_too():
+    steps = []
+
+    class Steps(Pace):
+        def step(self):
+            steps.append(1)
+
+    mine = [bytearray(1) for _ in range(100_000)]
+    size = sizes.size_of(mine) + 100_000 * sys.getsizeof(bytearray(1))
+    assert Owned(Steps(60.0)).size(mine) == size
+    # Of 10 000 at most.
+    assert len(steps) > 20
+
+
 def test_other_threads_go_on_meanwhile(pace):
     """The longest time that one waits is far below that of the whole analysis."""
     kept = [[number] for number in range(300_000)]

@@ -5,7 +5,7 @@ from collections import deque
 from enum import IntEnum
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2cotel.debug.texts import masked, names_secret, shown, truncated, type_name
@@ -83,8 +83,16 @@ def test_a_value_is_written_without_its_own_methods(value, text):
         b'"token": "hunter2"',
         "Authorization: Bearer hunter2hunter2",
         {"a": {"b": ["dsn='hunter2'"]}},
+        "SMTP_PASS=hunter2",
+        {"db_pass": "hunter2"},
+        {"session": "hunter2"},
+        "curl -u bob:hunter2 https://example.com",
+        ["curl", "-u", "bob:hunter2"],
+        "curl --proxy-user='bob:hunter2'",
+        "CREATE ROLE x PASSWORD 'hunter2'",
+        "CREATE USER x IDENTIFIED BY 'it''s hunter2'",
     ],
-    ids=range(13),
+    ids=range(21),
 )
 def test_a_secret_is_not_shown(value):
     text = shown(value)
@@ -96,14 +104,25 @@ def test_what_is_found_under_the_name_of_a_secret_is_none_of_anybody():
     assert shown(["hunter2"], name="api_key") == "REDACTED"
     assert shown(None, name="api_key") == "None"
     assert shown("x", name="keyboard") == "'x'"
+    assert shown(User, name="session") == f"<class {__name__}.User>", "it may be SQLAlchemy's"
 
 
-@pytest.mark.parametrize("name", ["db_password", "X-API-Key", b"Cookie", "sessionid", "auth"])
+def test_a_sentence_about_a_pass_stays_as_it_is():
+    for text in ("pass 2 of 3, sorted by the key: name", "-u bob", "git -u origin/main"):
+        assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["db_password", "X-API-Key", b"Cookie", "sessionid", "auth", "PGPASS"]
+)
 def test_names_of_secrets(name):
     assert names_secret(name)
 
 
-@pytest.mark.parametrize("name", ["author", "design", "key", "session", 1, None, User])
+@pytest.mark.parametrize(
+    "name",
+    ["author", "design", "key", "session", "primary_key", "bypass", 1, None, User],
+)
 def test_other_names(name):
     assert not names_secret(name)
 
@@ -145,6 +164,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values, st.integers(10, 300))
 def test_whatever_it_is_it_is_one_short_printable_line(value, longest):
     text = shown(value, longest)

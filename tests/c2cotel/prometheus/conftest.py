@@ -14,7 +14,12 @@ from c2cotel.otel import collectors
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch, tmp_path, not_gunicorn):
+def _not_gunicorn(not_gunicorn):
+    """As it says."""
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
     """No channel, subscription, file nor collector of a test reaches the next one."""
     monkeypatch.setenv("C2C_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)

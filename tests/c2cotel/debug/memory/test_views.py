@@ -2,6 +2,8 @@
 
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from c2cotel import broadcast
 from c2cotel.debug.memory import core
 from c2cotel.pyramid.console import console_of
+from c2cotel_acceptance.utils import retry_timeout
 
 MEMORY, DIFF, MAPS = "/c2c/debug/memory", "/c2c/debug/memory_diff", "/c2c/debug/memory_maps"
 PAGES = ["/c2c/debug/memory/types", "/c2c/debug/memory/growth", "/c2c/debug/memory/mapped"]
@@ -100,18 +103,96 @@ def test_details_have_ids_and_what_is_reached(app):
 
 def test_when_the_time_is_over_what_was_found_is_told(app):
     broadcast.subscribe(core.CHANNEL, core.Analysis(seconds=0.0).told)
-    (process,) = app.json(MEMORY)
+    (process,) = app.json(MEMORY, details="1")["processes"]
     assert process["timeout"] is True
     assert process["nb_collected"]
     (process,) = app.json(MEMORY, analyze_type="builtins.dict")
     assert process["builtins.dict"] == {"timeout": True}
+    # The predecessor's keys have no place for it.
+    (process,) = app.json(MEMORY)
+    assert "timeout" not in process
 
 
-def test_one_analysis_at_a_time(app):
+def at_once(*asks):
+    """The answers to *asks*, which begin at the same moment."""
+    with ThreadPoolExecutor(len(asks)) as pool:
+        return [each.result() for each in [pool.submit(ask) for ask in asks]]
+
+
+def ask_for(app, **query):
+    return lambda: app.json(MEMORY, **query)
+
+
+def test_several_at_once_are_all_answered(app):
+    answers = at_once(
+        *[ask_for(app, analyze_type="builtins.dict", limit="2") for _ in range(3)],
+        ask_for(app, limit="3"),
+    )
+    for (process,) in answers[:3]:
+        assert len(process["builtins.dict"]["biggest_objects"]) == 2
+    assert len(answers[3][0]["most_common_types"]) == 3
+
+
+def test_those_who_ask_for_the_same_share_one_analysis(monkeypatch):
+    analysed, begun, go_on = [], threading.Event(), threading.Event()
+    real = core._analysed
+
+    def slow(asked, pace):
+        analysed.append(asked)
+        begun.set()
+        assert go_on.wait(10)
+        return real(asked, pace)
+
+    monkeypatch.setattr(core, "_analysed", slow)
     analysis = core.Analysis()
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(analysis.told, 5, "no.such")
+        assert begun.wait(10)
+        second = pool.submit(analysis.told, 5, "no.such")
+        other = pool.submit(analysis.told, 6)
+        retry_timeout(lambda: (analysis._sharing, len(analysis._runs)) == (1, 2), 5, 0.01)
+        extra = pool.submit(analysis.told, 5, "no.such")
+        retry_timeout(lambda: analysis._sharing == 2, 5, 0.01)
+        # The threads that answer broadcasts are few.
+        assert analysis.told(7)["status"] == 409
+        go_on.set()
+        assert first.result(10) == second.result(10) == extra.result(10)
+        assert first.result() is not second.result()
+        assert other.result(10)["most_common_types"]
+    assert [asked.limit for asked in analysed] == [5, 6]
+    assert (analysis._sharing, analysis._runs) == (0, {})
+
+
+def test_an_analysis_that_fails_fails_for_all_who_wait_for_it_and_for_nobody_else(monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fails(*_):
+        begun.set()
+        assert go_on.wait(10)
+        raise ZeroDivisionError
+
+    analysis = core.Analysis()
+    with monkeypatch.context() as patched, ThreadPoolExecutor(2) as pool:
+        patched.setattr(core, "_analysed", fails)
+        first = pool.submit(analysis.told)
+        assert begun.wait(10)
+        second = pool.submit(analysis.told)
+        retry_timeout(lambda: analysis._sharing == 1, 5, 0.01)
+        go_on.set()
+        for each in (first, second):
+            with pytest.raises(ZeroDivisionError):
+                each.result(10)
+    assert analysis.told()["nb_collected"]
+
+
+def test_who_waits_too_long_for_another_is_told_to_come_back(app):
+    analysis = core.Analysis(seconds=0.2)
     broadcast.subscribe(core.CHANNEL, analysis.told)
-    with analysis._lock:
+    with analysis._turn:
         message = app.json(MEMORY, 409)["message"]
+        page = app.ask(PAGES[0])
+        assert page.status_int == 409
+        assert "is being analysed already" in page.text
     assert "is being analysed already" in message
     app.json(MEMORY, limit="1")
 
@@ -280,6 +361,30 @@ def test_the_page_of_a_call_tells_what_stays(app):
     assert "conftest.Leaf" in page
     assert "+100" in page
     assert "The call failed: 500 ZeroDivisionError" in app.ask(PAGES[1], path="/fails").text
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "message", "kept"),
+    [
+        (
+            0,
+            {"analyze_type": "no.such"},
+            "no process has such a type",
+            'value="no.such"',
+        ),
+        (0, {"limit": "1e9"}, "limit=1e9: expected a whole number", 'value="1e9"'),
+        (0, {"python_internals_map": "maybe"}, "expected 1 or 0", 'value="1" checked'),
+        (1, {"path": "//example.com"}, "expected a path of this service", 'value="//example.com"'),
+        (1, {"path": "/leak", "limit": "0"}, "limit=0", 'value="/leak"'),
+    ],
+)
+def test_what_is_wrong_stands_above_the_form_as_it_was_filled_in(app, page, query, message, kept):
+    response = app.ask(PAGES[page], **query)
+    assert (response.status_int, response.content_type) == (400, "text/html")
+    assert 'role="alert"' in response.text
+    assert message in response.text
+    assert kept in response.text
+    assert "Download as JSON" not in response.text
 
 
 def test_the_page_of_maps_has_them(app):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 import tracemalloc
 from urllib.parse import urlencode
@@ -84,6 +85,34 @@ def test_two_at_once_are_409(app):
     assert "by secret" in message
     stop(app, id_)
     stop(app, start(app)["id"])
+
+
+def test_of_three_at_the_same_moment_one_begins(app):
+    answers, together = [], threading.Barrier(3)
+
+    def ask():
+        together.wait()
+        answers.append(app.ask(TRACE, method="POST", post={"seconds": "30", "force": "1"}))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (begun,) = [each.json["id"] for each in answers if each.status_int == 202]
+    refused = [each.json for each in answers if each.status_int != 202]
+    assert [each["status"] for each in refused] == [409, 409]
+    assert all(f"the memory trace {begun} by secret runs" in each["message"] for each in refused)
+    stop(app, begun)
+
+
+def test_one_frame_that_is_too_much_is_not_asked_to_be_fewer(app, monkeypatch):
+    monkeypatch.setattr(tracing, "MOST_OVERHEAD", 0.0)
+    assert "Ask for fewer frames; or write force=1" in start(app, 409, force="0")["message"]
+    message = start(app, 409, force="0", frames="1")["message"]
+    assert "to trace 1 frame would cost" in message
+    assert "fewer" not in message
+    assert ". Write force=1 to do it nevertheless" in message
 
 
 def test_a_trace_that_would_cost_too_much_is_refused(app, monkeypatch):
@@ -181,6 +210,23 @@ def test_an_operator_finds_the_leak_with_the_pages_alone(app, monkeypatch):
     assert "ended early" in page
     assert "it was stopped" in page
     assert id_[:8] in operator.see()
+
+
+def test_what_is_wrong_stands_above_the_form_as_it_was_filled_in(app, monkeypatch):
+    operator = Operator(app)
+    sent = {"seconds": "12", "frames": "4", "limit": "7", "process": "all", "page": "1"}
+    response = operator.send(operator.see(), **(sent | {"frames": "26", "force": "true"}))
+    assert (response.status_int, response.content_type) == (400, "text/html")
+    assert "frames=26: expected a whole number from 1 to 25" in response.text
+    assert 'name="seconds" type="number" min="1" max="60" step="any" value="12"' in response.text
+    assert 'value="26"' in response.text
+    assert 'value="true" checked' in response.text
+    monkeypatch.setattr(tracing, "MOST_OVERHEAD", 0.0)
+    response = operator.send(response.text, **sent)
+    assert (response.status_int, response.content_type) == (409, "text/html")
+    assert "would cost too much" in response.text
+    assert 'value="7"' in response.text
+    assert not tracemalloc.is_tracing()
 
 
 def test_nobody_else_sees_or_begins_anything(app):

@@ -225,6 +225,31 @@ def test_the_clock_is_there_without_authentication():
     assert {ask(app, path).status_int for path in (SLEEP, HEADERS, ERROR)} == {403}
 
 
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def test_the_headers_have_a_page(app):
+    given = {"X_API_Key": SECRET, "X_Odd": "<b>&hunter3", "Cookie": "a=hunter2"}
+    response = ask(app, f"{HEADERS}/table", **given)
+    assert (response.status_int, response.content_type) == (200, "text/html")
+    page = response.text
+    assert "&lt;b&gt;&amp;hunter3" in page
+    assert "client_addr" in page
+    assert "hunter2" not in page
+    assert SECRET not in page
+    assert f'href="{HEADERS}"' in page
+    assert re.search(rf'<form[^>]* action="{HEADERS}"', page)
+    assert ask(app, f"{HEADERS}/table").status_int == 403
+
+
+def test_the_time_has_a_page_for_everybody(app):
+    response = ask(app, f"{TIME}/clock")
+    assert (response.status_int, response.content_type) == (200, "text/html")
+    told = float(re.search(r"<dd>(\d{10}\.\d+)</dd>", response.text)[1])
+    assert abs(time.time() - told) < 60
+    assert f'href="{TIME}"' in response.text
+
+
 # --- all ------------------------------------------------------------------------------------------
 
 
@@ -243,14 +268,16 @@ def test_without_the_setting_there_is_nothing(path):
 def test_the_console_offers_them(app):
     entries = {entry.title: entry for entry in console_of(app.registry).entries}
     assert {
-        title: [each.name for each in entries[title].form.fields]
-        for title in ("Sleep", "Headers", "Error")
+        title: [each.name for each in entries[title].form.fields] for title in ("Sleep", "Error")
     } == {
         "Sleep": ["time"],
-        "Headers": ["status"],
         "Error": ["status"],
     }
     assert entries["Time"].access is Access.PUBLIC
+    assert {title: entries[title].route for title in ("Headers", "Time")} == {
+        "Headers": "c2c_debug_headers_table",
+        "Time": "c2c_debug_time_clock",
+    }
     assert {entry.section for entry in entries.values()} == {"Debug"}
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import stat
+import threading
 
 import pytest
 
@@ -63,6 +64,72 @@ def test_a_second_profile_is_refused_with_who_makes_which(worker):
     # The other process is free.
     second = two.start(seconds=30, pid=one.pid)
     assert {found.job.id for found in one.found().jobs} == {first.id, second.id}
+
+
+def at_once(*starts):
+    """What came of each of *starts*, which begin at the same moment."""
+    together, results = threading.Barrier(len(starts)), {}
+
+    def run(number, start):
+        together.wait()
+        try:
+            results[number] = start()
+        except BusyError as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(starts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return list(results.values())
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["of all", "of all and of one"])
+def test_of_several_at_once_exactly_one_begins_and_the_others_name_it(worker, alone):
+    one, two, three = worker(), worker(), worker()
+    where = {"pid": two.pid} if alone else {}
+    for _ in range(8):
+        results = at_once(
+            lambda: one.start(seconds=30),
+            lambda: two.start(seconds=30, **where),
+            lambda: three.start(seconds=30),
+        )
+        (job,) = [each for each in results if not isinstance(each, BusyError)]
+        for error in results:
+            assert error is job or f"the profile {job.id} by alice runs there" in str(error)
+        (found,) = one.found().jobs
+        taking_part = {process.pid for process in job.processes}
+        assert one.states(job.id) == dict.fromkeys(taking_part, "running")
+        one.end(job.id)
+        for each in (one, two, three):
+            retry_timeout(lambda each=each: each.do("self.sampler.current") is None, 5, 0.02)
+        one.do("self.profiles.jobs._parts.drop(id)", id=found.job.id)
+
+
+def test_what_is_announced_and_never_begins_is_in_the_way_for_some_seconds_only(worker):
+    """Whoever was asked for it died in between."""
+    one = worker()
+    taking_part = "self.profiles.jobs._taking_part"
+    job = one.start(seconds=30)
+    one.end(job.id)
+    retry_timeout(lambda: one.do(f"{taking_part}.share") is None, 5, 0.02)
+    one.do(f"{taking_part}.announce(job, job.processes[0])", job=job)
+    with pytest.raises(BusyError, match=f"the profile {job.id} by alice runs there"):
+        one.start()
+    one.do(f"setattr({taking_part}._share, 'began', time.time() - 11)")
+    assert one.start().id != job.id
+
+
+def test_a_process_that_has_begun_begins_nothing_else(worker):
+    one, two = worker(), worker()
+    first = one.start(seconds=30, pid=one.pid)
+    other = two.start(seconds=30, pid=two.pid)
+    with pytest.raises(BusyError, match=f"the profile {first.id} by alice runs there"):
+        one.do(
+            "self.profiles.jobs._taking_part.begin(job, mine)", job=other, mine=first.processes[0]
+        )
+    assert one.states(first.id) == {one.pid: "running"}
 
 
 def test_what_begins_in_one_process_only_is_called_off(worker):

@@ -349,6 +349,33 @@ def test_the_form_leads_to_the_page_of_the_profile(app):
     assert (response.status_int, sampler().current) == (303, None)
 
 
+@pytest.mark.usefixtures("idle")
+def test_what_is_wrong_stands_above_the_form_as_it_was_filled_in(app):
+    sent = {"seconds": "12", "hz": "1000", "mode": "cpu", "route": "/<b>", "page": "1"}
+    response = ask(app, post=sent)
+    assert (response.status_int, response.content_type) == (400, "text/html")
+    shown = Page(response.text)
+    assert "hz=1000: expected a number from 1 to 200" in shown.text
+    fields = {field["name"]: field["value"] for field in shown.all("input") if "value" in field}
+    assert {name: fields[name] for name in ("seconds", "hz", "route")} == {
+        name: sent[name] for name in ("seconds", "hz", "route")
+    }
+    assert [each["value"] for each in shown.all("option") if "selected" in each] == ["cpu"]
+    id_ = tell(app, expected=202, post={"seconds": "30"})["id"]
+    response = ask(app, post={"seconds": "13", "page": "1"})
+    assert (response.status_int, response.content_type) == (409, "text/html")
+    assert f"the profile {id_} by secret runs there" in Page(response.text).text
+    assert Page(response.text).all("input", name="seconds", value="13")
+
+
+def test_programs_and_people_see_the_same_threads_by_default(app, done):
+    told = tell(app, f"{PROFILE}/{done}")
+    assert told["shown_seconds"] == pytest.approx(
+        tell(app, f"{PROFILE}/{done}", threads="requests")["shown_seconds"]
+    )
+    assert told["shown_seconds"] < tell(app, f"{PROFILE}/{done}", threads="all")["shown_seconds"]
+
+
 def test_they_are_on_the_console_and_every_name_is_that_of_a_route(app):
     entries = {entry.route: entry for entry in console_of(app.registry).entries}
     assert entries["c2c_debug_profiles"].section == "Debug"

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import threading
+import time
+from collections import deque
 from html import unescape
 
 import pytest
@@ -159,6 +161,23 @@ def test_it_is_bounded_by_default(app):
     assert len(text) < drawing.MOST_CHARACTERS + 1000
 
 
+def test_it_is_bounded_by_default_in_a_large_heap(app):
+    """Of the types that there are most of, and of what the application has most of."""
+    heap = [Owner({f"key {n}": ["x" * 500, Owner(n)], "all": {}}) for n in range(10_000)]
+    for each in heap:
+        each.thing["all"][0] = heap
+    for query in (
+        {"analyze_type": "builtins.dict"},
+        {"analyze_type": f"{__name__}.Owner", "backrefs": "1"},
+        {"analyze_id": str(id(heap))},
+    ):
+        text = graph(app, **query)
+        assert len(text) < 200_000
+        nodes, edges = drawn(text)
+        assert len([each for each in nodes if each.startswith("o")]) <= 300
+        assert len(edges) < 6000
+
+
 def test_text_beyond_the_bound_is_cut_where_a_line_ends(monkeypatch, app):
     monkeypatch.setattr(drawing, "MOST_CHARACTERS", 2000)
     many = Owner([[number] for number in range(100)])
@@ -187,6 +206,19 @@ def test_secrets_are_hidden(app, backrefs):
             text = graph(app, address, analyze_id=str(id(thing)), backrefs=backrefs, max_depth="5")
             assert "hunter2" not in text
     assert "alice" in graph(app, analyze_id=str(id(account)))
+
+
+@pytest.mark.parametrize(
+    "name", ["SMTP_PASS", "PGPASS", "db_pass", "FERNET_KEY", "PHPSESSID", "OTP", "SALT"]
+)
+def test_what_the_environment_calls_a_secret_is_hidden(app, name):
+    environment = Owner({name: "hunter2 in a text", "LANG": "de_CH", "more": []})
+    for address in (DOT, PAGE):
+        text = graph(app, address, analyze_id=str(id(environment)))
+        assert "hunter2" not in text
+        assert "de_CH" in text
+        inside = graph(app, address, analyze_id=str(id(environment.thing)), max_depth="1")
+        assert "hunter2" not in inside
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -241,8 +273,15 @@ def test_a_freed_object_is_404(app):
 
 REFUSED = [
     ({}, "analyze_type or analyze_id: expected one of them"),
-    ({"analyze_type": "a", "analyze_id": "1"}, "analyze_type or analyze_id: expected one of them"),
-    ({"analyze_type": "no.such"}, "analyze_type=no.such: there is no such type"),
+    (
+        {"analyze_type": "a", "analyze_id": "1"},
+        "analyze_type and analyze_id: expected one of them, not both",
+    ),
+    ({"analyze_type": "no.such"}, f"analyze_type=no.such: process {os.getpid()} has no such type"),
+    (
+        {"analyze_type": "\1no.such"},
+        rf"analyze_type=\x01no.such: process {os.getpid()} has no such type, others may.",
+    ),
     ({"analyze_id": "0x1"}, "analyze_id=0x1: expected a whole number from 0 to"),
     ({"analyze_id": "-1"}, "analyze_id=-1: expected a whole number from 0 to"),
     ({"analyze_id": str(2**64)}, "analyze_id=18446744073709551616: expected a whole number"),
@@ -260,6 +299,13 @@ def test_what_cannot_be_is_400(app, query, message):
     response = app.ask(DOT, **query)
     assert response.status_int == 400
     assert response.json["message"].startswith(message)
+
+
+def test_a_type_that_is_somewhere_else_is_guessed(app):
+    for name, known in (("Slotted", "Slotted"), (f"{__name__}.Sloted", "Slotted")):
+        response = app.ask(DOT, analyze_type=name)
+        assert response.status_int == 400
+        assert f"Did you mean {__name__}.{known}" in response.json["message"]
 
 
 def test_one_graph_at_a_time(app):
@@ -297,7 +343,28 @@ def test_the_page_has_the_graph_as_a_table(app):
 def test_the_page_says_what_is_wrong(app):
     response = app.ask(PAGE, analyze_type="no.such", headers={"Accept": "text/html"})
     assert response.status_int == 400
-    assert "there is no such type" in response.text
+    assert "has no such type" in response.text
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"analyze_type": "no.such", "process": ""}, 400),
+        ({"analyze_id": "no number", "max_depth": "7"}, 400),
+        ({"analyze_id": "1", "too_many": "77"}, 404),
+        ({"analyze_id": "1", "process": "elsewhere/1"}, 404),
+        ({"analyze_type": "builtins.dict", "max_depth": "<99"}, 400),
+    ],
+)
+def test_the_page_keeps_what_was_filled_in_when_that_is_wrong(app, query, status):
+    """Whether the client prefers HTML or not."""
+    page = app.ask(PAGE, **query)
+    assert (page.status_int, page.content_type) == (status, "text/html")
+    assert 'role="alert"' in page.text
+    for name, value in query.items():
+        if value:
+            shown = re.search(rf'name="{name}"[^>]* value="([^"]*)"', page.text)
+            assert unescape(shown[1]) == value
 
 
 @pytest.mark.parametrize("address", [DOT, SVG, PAGE])
@@ -317,6 +384,7 @@ def test_the_page_stands_on_the_console(app):
 def test_objects_may_change_meanwhile(app):
     """What runs beside it changes dictionaries and lists all the time."""
     shared = Owner({})
+    shared.row = deque()
     over = threading.Event()
 
     def change():
@@ -325,20 +393,28 @@ def test_objects_may_change_meanwhile(app):
             number += 1
             shared.thing[number % 500] = [number]
             shared.thing.pop(number % 300, None)
-            setattr(shared, f"attribute_{number % 50}", number)
+            setattr(shared, f"attribute_{number % 50}", [number])
+            setattr(Owner, f"attribute_{number % 50}", [number])
+            shared.row.append([number])
+            if len(shared.row) > 50:
+                shared.row.popleft()
             if number % 100 == 0:
                 over.wait(0.001)
 
     thread = threading.Thread(target=change)
+    gc.callbacks.append(interrupt := lambda _phase, _info: time.sleep(0))
     thread.start()
     try:
         for backrefs in ("0", "1"):
-            for _ in range(2):
-                text = graph(app, analyze_id=str(id(shared)), backrefs=backrefs, too_many="100")
+            for thing in (shared, shared.thing if backrefs == "0" else shared.row):
+                text = graph(app, analyze_id=str(id(thing)), backrefs=backrefs, too_many="100")
                 drawn(text)
     finally:
         over.set()
         thread.join()
+        gc.callbacks.remove(interrupt)
+        for number in range(50):
+            delattr(Owner, f"attribute_{number}")
 
 
 texts = st.one_of(

@@ -1,0 +1,119 @@
+"""``c2cotel models-graph MODULE``: the SQLAlchemy models of an application, drawn."""
+
+import argparse
+import contextlib
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+import warnings
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from c2cotel.cli import CommandError
+
+HELP = "draw the inheritance and the relations of SQLAlchemy models"
+
+_FORMATS: Final = ("dot", "svg", "png")
+_EXAMPLES: Final = """\
+examples:
+  c2cotel models-graph hello_app.models | dot -Tpdf > models.pdf
+  c2cotel models-graph hello_app.models --output models.svg
+  c2cotel models-graph hello_app.models --base Document --format png --output documents.png
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The module, what of it, and the form of the picture."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
+    parser.add_argument(
+        "module",
+        metavar="MODULE",
+        help="has the models, or their declarative base; it is imported, from here or as installed",
+    )
+    parser.add_argument(
+        "--base", metavar="NAME", help="a class in it: only what is derived from that is drawn"
+    )
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        help="the language of Graphviz (dot), or a picture, which needs Graphviz itself; by "
+        "default what the name of the file says, else dot",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="by default standard output")
+    parser.add_argument("--debug", action="store_true", help="show the stack of an error, too")
+
+
+def run(args: Namespace) -> int:
+    """Write the graph."""
+    try:
+        picture = _picture(args)
+        if args.output is None:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(picture)
+            sys.stdout.buffer.flush()
+        else:
+            _write(args.output, picture)
+    except CommandError:
+        if args.debug:
+            traceback.print_exc()
+        raise
+    return 0
+
+
+def _picture(args: Namespace) -> bytes:
+    form = args.format or (args.output.suffix.removeprefix(".") if args.output else "")
+    form = form if form in _FORMATS else "dot"
+    if form == "png" and args.output is None and sys.stdout.isatty():
+        raise CommandError("A png is not for a terminal: add --output FILE.")
+    dot = shutil.which("dot")
+    if form != "dot" and dot is None:
+        raise CommandError(
+            f"--format {form} needs the program dot: apt-get install graphviz, or use --format dot."
+        )
+    try:
+        # Not before the checks: this is what needs SQLAlchemy.
+        from c2cotel.models_graph import ModelsGraphError, model_graph
+
+        graph = model_graph(_imported(args.module), args.base).encode()
+    except ModelsGraphError as error:
+        raise CommandError(str(error)) from error
+    return graph if dot is None or form == "dot" else _drawn(dot, form, graph)
+
+
+def _imported(name: str) -> ModuleType:
+    # As `python -m` finds it; a script's own folder is that of the script.
+    here = os.getcwd()  # noqa: PTH109 - a text is what is needed there
+    sys.path.insert(0, here)
+    try:
+        # What it prints is not part of the graph, and what it warns of is not the question.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CommandError(f"{name} cannot be imported: {said}") from error
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+def _drawn(dot: str, form: str, graph: bytes) -> bytes:
+    done = subprocess.run([dot, f"-T{form}"], input=graph, capture_output=True, check=False)  # noqa: S603 - Graphviz
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise CommandError(f"{dot} failed ({done.returncode}): {said}")
+    return done.stdout
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"{path} cannot be written: {reason}") from error

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script
+# ruff: noqa: INP001, T201 - a script, which says what it does
 """Pictures of the dashboards for the README, with real data: ``make pictures``.
 
 First the example application has some good and bad minutes, and Prometheus looks on; then each
@@ -17,15 +17,14 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import recording
 from PIL import Image
 
-import recording
 from c2cotel_acceptance import browser
 
 HERE: Final = Path(__file__).parent
@@ -48,8 +47,7 @@ def main() -> int:
         parser.error(f"there are {', '.join(boards)}, but no {', '.join(sorted(unknown))}")
     site = _site()
     if not arguments.again:
-        with tempfile.TemporaryDirectory() as work:
-            recording.record(CACHE / "recorded", Path(work))
+        recording.record(CACHE / "recorded")
     chosen = {name: boards[name] for name in arguments.names or boards}
     faults = _draw(site, chosen)
     print("\n".join(faults))
@@ -66,13 +64,13 @@ def _site() -> Path:
     modules = CACHE / "node_modules"
     if not modules.exists():
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(install, cwd=CACHE, check=True)
+        subprocess.run(install, cwd=CACHE, check=True)  # noqa: S603 - npm
     site = CACHE / "site"
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir()
     shutil.copy(HERE / "src/index.html", site)
     (site / "public").symlink_to(modules / "@grafana/ui/dist/public")
-    subprocess.run(
+    subprocess.run(  # noqa: S603 - what npm has installed
         [
             modules / ".bin/esbuild",
             HERE / "src/main.tsx",

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - beside a script
+# ruff: noqa: INP001, T201 - a script, which says what it does
 """Some minutes of the example application, as Prometheus has seen them.
 
 The servers, the good and the bad times are those of ``acceptance/tests/dashboards``, where every
@@ -12,6 +12,7 @@ import math
 import random
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,13 +25,14 @@ sys.path[:0] = [str(ROOT / path) for path in ("acceptance", "acceptance/tests", 
 from c2cotel_acceptance import servers  # noqa: E402 - found only now
 from c2cotel_acceptance.processes import Process  # noqa: E402
 from c2cotel_acceptance.traffic import Call, send  # noqa: E402
-
 from dashboards import scene as places  # noqa: E402
 from dashboards import times  # noqa: E402
 
-QUIET: Final = 20.0
+QUIET: Final = 45.0
 """Seconds between what goes wrong."""
-_BEFORE: Final = 60.0
+_BEFORE: Final = 90.0
+_BEGINNING: Final = 15.0
+_PLACE: Final = Path(tempfile.gettempdir()) / "example"
 _MIX: Final = (
     (30, Call("/api/hello")),
     (16, Call("/api/messages")),
@@ -47,19 +49,19 @@ _STATISTICS_EVERY: Final = 15.0
 _CHECKS_EVERY: Final = 5.0
 
 
-def record(folder: Path, work: Path) -> None:
+def record(folder: Path) -> None:
     """Let it happen; what Prometheus knows afterwards is in *folder*.
 
     Raises:
         MissingError: A program is not there.
     """
     with contextlib.ExitStack() as stack:
-        scene = places.begin(stack, work)
+        scene = places.begin(stack, _place(stack))
         began = time.time()
         with _usual_traffic(scene):
             _wait(_BEFORE)
             for happens in _HAPPENINGS:
-                print(f"{time.time() - began:4.0f} s  {_name(happens)}", flush=True)  # noqa: T201
+                print(f"{time.time() - began:4.0f} s  {_name(happens)}", flush=True)
                 happens(scene)
                 _wait(QUIET)
             _wait(QUIET)
@@ -68,7 +70,15 @@ def record(folder: Path, work: Path) -> None:
         scene.prometheus.process.stop()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(scene.prometheus.log.parent / "data", folder / "data")
-    (folder / "times.json").write_text(json.dumps({"from": began + 5, "to": ended}))
+    (folder / "times.json").write_text(json.dumps({"from": began + _BEGINNING, "to": ended}))
+
+
+def _place(stack: contextlib.ExitStack) -> Path:
+    """A copy of the example: where it lies is to be read in the pictures."""
+    shutil.copytree(places.APP, _PLACE / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    stack.callback(shutil.rmtree, _PLACE)
+    places.APP = _PLACE / "app"
+    return _PLACE
 
 
 @contextlib.contextmanager

@@ -48,10 +48,10 @@ export async function ask(panel: any, variables: Variables, source: Source, widt
   const tables = answers.filter(({ target }) => target.format === 'table');
   return answers.flatMap(({ target, step, series }) => {
     if (target.format === 'table') {
-      const named = tables.filter((one) => one.series.length > 0).length > 1;
+      const named = tables.filter((one: any) => one.series.length > 0).length > 1;
       return series.length ? [tableOf(target, series, named)] : [];
     }
-    return series.map((one) => seriesOf(target, one, step));
+    return series.map((one: Series) => seriesOf(target, one, step));
   });
 }
 

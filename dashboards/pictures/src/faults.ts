@@ -20,6 +20,10 @@ function* faultsOf(panel: HTMLElement): Iterable<string> {
     if (style.textOverflow === 'ellipsis' && element.scrollWidth > element.clientWidth + 1) {
       yield `cut: ${text}`;
     }
+    const spans = element.children.length > 0 && [...element.children].every(({ tagName }) => tagName === 'SPAN');
+    if (spans && element.closest('[role=cell]') && element.offsetHeight > 1.8 * parseFloat(style.fontSize)) {
+      yield `in two lines: ${text}`;
+    }
     if (element.scrollWidth > element.clientWidth + 1 && ['auto', 'scroll'].includes(style.overflowX)) {
       yield `columns are hidden: ${element.scrollWidth} of ${element.clientWidth} px`;
     }

@@ -11,7 +11,7 @@ import {
 } from '@grafana/data';
 import { firstValueFrom } from 'rxjs';
 
-const STANDARD = ['unit', 'min', 'max', 'decimals', 'displayName', 'mappings', 'thresholds', 'color', 'links', 'noValue'];
+const STANDARD = ['unit', 'min', 'max', 'decimals', 'displayName', 'mappings', 'thresholds', 'color', 'links', 'noValue', 'fieldMinMax'];
 const CUSTOM = [
   'align',
   'axisPlacement',

@@ -56,7 +56,7 @@ function Stat(props: PanelProps) {
     <VizRepeater
       getValues={values}
       getAlignmentFactors={getDisplayValueAlignmentFactors}
-      renderValue={({ value, alignmentFactors, width, height, count, orientation }: any) => (
+      renderValue={({ value, alignmentFactors, width, height, count }: any) => (
         <BigValue
           value={value.display}
           count={count}
@@ -66,7 +66,6 @@ function Stat(props: PanelProps) {
           justifyMode={options.justifyMode}
           textMode={options.textMode}
           alignmentFactors={alignmentFactors}
-          parentOrientation={orientation}
           width={width}
           height={height}
           theme={theme}

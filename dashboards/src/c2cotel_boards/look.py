@@ -26,7 +26,7 @@ YELLOW: Final = "yellow"
 GREY: Final = "#8e8e99"
 
 BY_STATUS: Final[Mapping[str, str]] = {
-    "1..": GREY, "2..": GREEN, "3..": BLUE, "4..": ORANGE, "5..": RED,
+    r"\(.*\)": GREY, "1..": GREY, "2..": GREEN, "3..": BLUE, "4..": ORANGE, "5..": RED,
 }  # fmt: skip
 """Colours of series that are called by their HTTP status."""
 BY_QUANTILE: Final[Mapping[str, str]] = {"p50": BLUE, "p95": ORANGE, "p99": RED}

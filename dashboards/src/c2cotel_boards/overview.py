@@ -242,7 +242,7 @@ def _instances() -> Panel:
             Column("Newest", promql.aggregate(uptime, *_INSTANCE, function="min"), "dtdurations"),
         ],
         links={"Instance": [only]},
-        height=7,
+        height=6,
     )
 
 
@@ -270,5 +270,5 @@ def _versions() -> Panel:
                 "short",
             )
         ],
-        height=7,
+        height=6,
     )

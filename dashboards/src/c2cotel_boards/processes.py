@@ -147,7 +147,7 @@ def _processes() -> Panel:
         "others is where to look: Debug on the console of c2cotel shows its stacks and its memory.",
         keys={"instance": "Instance", "pid": "PID"},
         columns=[
-            Column("Memory", largest("c2c_process_memory_map_bytes"), "bytes", bar=True),
+            Column("Memory", largest("c2c_process_memory_map_bytes"), "bytes"),
             Column("With shared", largest("process_memory_usage_bytes"), "bytes"),
             Column("Processor", _utilization(*_PROCESS), "percentunit", steps=_FULL),
             Column("Threads", largest("process_thread_count"), "short"),

@@ -169,6 +169,10 @@ def _properties(column: Column) -> list[models.DynamicConfigValue]:
         made += [
             models.DynamicConfigValue("custom.cellOptions", gauge),
             models.DynamicConfigValue("min", 0),
+            # The text of all rows is as wide as that of the first one.
+            models.DynamicConfigValue("decimals", 1 if column.unit == "bytes" else 3),
+            # Or else the bars are of the largest number of all columns.
+            models.DynamicConfigValue("fieldMinMax", True),
             look.fixed(look.BLUE),
         ]
     elif column.steps is not None or column.texts is not None:

@@ -5,6 +5,9 @@ package imports neither Pyramid nor the OpenTelemetry SDK: every instrumented pr
 
 For a ``gunicorn.conf.py`` of the application: :func:`get_paste_config`,
 :func:`get_logconfig_dict` and :func:`get_config_defaults`, see :mod:`c2cotel.ini`.
+
+PYTEST_DONT_REWRITE: pytest would want to rewrite the distribution of its plugin, and under
+opentelemetry-instrument this is imported before pytest is.
 """
 
 from typing import TYPE_CHECKING, Any

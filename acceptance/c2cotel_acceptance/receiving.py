@@ -17,7 +17,7 @@ from c2cotel_acceptance.utils import retry_timeout
 
 
 class Receiver(ABC):
-    """On a free port of localhost, or on *port*, from ``with`` to its end.
+    """On a free port of localhost, or on *port* of *host*, from ``with`` to its end.
 
     *status* and *delay* (seconds) make it a bad one. What it could not understand is in *errors*.
     """
@@ -26,13 +26,15 @@ class Receiver(ABC):
     answer = b""
     content_type = "application/octet-stream"
 
-    def __init__(self, *, status: int = 200, delay: float = 0.0, port: int = 0) -> None:
+    def __init__(
+        self, *, status: int = 200, delay: float = 0.0, port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self.status = status
         self.delay = delay
         self.errors: list[str] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._server = _Server(("127.0.0.1", port), self)
+        self._server = _Server((host, port), self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )

@@ -101,13 +101,16 @@ class OtlpReceiver(Receiver):
     """A collector for OTLP over HTTP with protobuf, on a free port of localhost.
 
     It starts with the ``with``. Safe to read while telemetry arrives: each property gives what
-    has come so far. *status* and *delay* (seconds) make it a bad collector.
+    has come so far. Another *host* than ``127.0.0.1`` is for senders elsewhere, such as
+    containers. *status* and *delay* (seconds) make it a bad collector.
     """
 
     content_type = "application/x-protobuf"  # an empty message: everything is accepted
 
-    def __init__(self, *, status: int = 200, delay: float = 0.0, port: int = 0) -> None:
-        super().__init__(status=status, delay=delay, port=port)
+    def __init__(
+        self, *, status: int = 200, delay: float = 0.0, port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(status=status, delay=delay, port=port, host=host)
         self.requests: Counter[str] = Counter()
         self._spans: list[Span] = []
         self._logs: list[LogRecord] = []

@@ -78,6 +78,10 @@ bench: $(CACHE)/synced ## Measure the cost of metrics, requests and statements n
 dashboards: $(CACHE)/synced ## Write the dashboards' JSON
 	cd dashboards/src && $(abspath .venv)/bin/python -m c2cotel_boards.build
 
+.PHONY: pictures
+pictures: $(CACHE)/synced servers ## Draw the dashboards for the README, with Grafana's own components
+	$(RUN) python dashboards/pictures/draw.py
+
 .PHONY: servers
 servers:
 	@missing=; \

@@ -19,8 +19,9 @@ nothing                        the most common types, and those of objects that 
 The size of an object is its own with all that only it has: what would be freed if it went. What
 others have as well is nobody's. It is a lower bound where more than 20 000 things have each other.
 
-**What it costs**: first a full garbage collection, in which the process does nothing else (0.1 s
-for a million objects, about). The rest is done in slices of 5 ms with as long a rest after each:
+**What it costs**: first a full garbage collection, in which the process does nothing else (0.1 to
+0.2 s for a million objects); with millions of them and an ``analyze_type``, pauses of a second or
+two have been seen. The rest is done in slices of 5 ms with as long a rest after each:
 the requests of the process go on, at half speed at worst. Objects are held while they are looked
 at.
 

@@ -20,6 +20,7 @@ from c2cotel.debug.stacks.told import Request, Thread, Told, Wait
 from c2cotel.debug.stacks.waiting import LOCK, Waiting, waiting
 from c2cotel.debug.texts import printable, truncated
 from c2cotel_instrumentation.running import Answering
+from c2cotel_instrumentation.thread_clocks import cpu_clock
 
 MOST_THREADS: Final = 200
 _BETWEEN: Final = 0.1  # seconds
@@ -161,9 +162,7 @@ def _computed(native_id: int | None) -> float | None:
     if native_id is None:
         return None
     try:
-        # The kernel's clock of a thread, which is no error for one that has ended: see
-        # MAKE_THREAD_CPUCLOCK in its include/linux/posix-timers_types.h.
-        return time.clock_gettime((~native_id << 3) | 6)
+        return cpu_clock(native_id)
     except OSError:
         return None
 

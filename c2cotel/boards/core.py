@@ -21,8 +21,14 @@ from c2cotel.boards.rules import Threshold
 RULES: Final = "rules"
 PROVISIONING: Final = "provisioning"
 
-# Labels that something else is in: they cannot be the job, too.
-_TAKEN: Final = frozenset(("instance", "le", "quantile", "pid"))
+# Labels that something else is in: they cannot be the job, too. Prometheus' and the alerts' own,
+# and those that c2cotel emits.
+_TAKEN: Final = re.compile(
+    r"instance|le|quantile|pid|alertname|alertstate|severity|telemetry|application|git_(tag|hash)"
+    r"|configuration|fork|index|metric|name|schema|table"
+    r"|c2cotel|pyramid|gunicorn|sqlalchemy|python|implementation|version|generation"
+    r"|(c2c|code|cpu|cpython|db|error|http|network|otel|process|rpc|server|system|telemetry|url)_.*"
+)
 
 
 class ChoiceError(ValueError):
@@ -166,6 +172,11 @@ def chosen(names: Sequence[str], known: Iterable[str]) -> list[str]:
     """
     all_known = list(known)
     for name in names:
+        if name in (RULES, PROVISIONING) and name not in all_known:
+            raise ChoiceError(
+                f"{name} cannot be pushed, only dashboards can: it is read from files. "
+                f"Write them with: c2cotel dashboards export DIR {name}"
+            )
         if name not in all_known:
             raise ChoiceError(f"{name!r} is not one of the dashboards. {_meant(name, all_known)}")
     return list(dict.fromkeys(names)) or all_known
@@ -237,7 +248,7 @@ def _label(text: str) -> str:
             f"--job-label {text!r}: not the name of a label. Write letters, digits and "
             "underscores, for example service."
         )
-    if text in _TAKEN:
+    if _TAKEN.fullmatch(text):
         raise ChoiceError(f"--job-label {text}: this label says something else. Take another one.")
     return text
 

@@ -37,6 +37,9 @@ _KEYWORDS: Final = _GROUPING | {
 # Made by Prometheus itself, or written without a prefix by c2cotel.
 _NEVER_PREFIXED: Final = frozenset(("up", "ALERTS", "ALERTS_FOR_STATE", "target_info"))
 
+# What a rule records: level:metric:operation.
+_RECORDED: Final = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*:\w+", re.ASCII)
+
 # Which arguments of a function are names of labels: these, and all from a number on.
 _LABEL_ARGUMENTS: Final[dict[str, tuple[frozenset[int], int]]] = {
     "count_values": (frozenset((0,)), 99),
@@ -69,11 +72,31 @@ class Names:
     def metric(self, name: str) -> str:
         """*name* with the prefix, as :mod:`c2cotel.metrics.exposition` writes it, if it is ours.
 
-        A name with a colon was recorded by a rule; one that begins with a variable is unknown.
+        A name with a colon was recorded by a rule: see :meth:`recorded`. One that begins with a
+        variable is unknown.
         """
-        if not self.prefix or name in _NEVER_PREFIXED or re.match(r"scrape_|\$|[^$]*:", name):
+        if ":" in name.partition("$")[0]:
+            return self.recorded(name) if _RECORDED.fullmatch(name) else name
+        if not self.prefix or name in _NEVER_PREFIXED or re.match(r"scrape_|\$", name):
             return name
         return re.sub(r"[^a-zA-Z0-9:]+", "_", f"{self.prefix}_") + name
+
+    def recorded(self, name: str) -> str:
+        """What is recorded as *name* (``level:metric:operation``) with the names as they are.
+
+        Each other choice of names has its own, so that in one Prometheus the rules of services
+        with and without a prefix do not write over each other's numbers.
+        """
+        level, _, rest = name.partition(":")
+        if self.job != JOB:
+            level = f"{level}_by_{self.job}"
+        return f"{level}:{self.metric(rest.partition(':')[0])}:{rest.partition(':')[2]}"
+
+    @property
+    def suffix(self) -> str:
+        """What tells these names from others, at the end of a group's name."""
+        job = f"by-{self.job}" if self.job != JOB else ""
+        return "".join(f"-{part}" for part in (self.prefix, job) if part)
 
     def label(self, name: str) -> str:
         """*name*, or what stands for ``job``."""

@@ -118,7 +118,7 @@ class Grafana:
             if there is None:
                 raise
             return there
-        return Folder(str(made.get("uid", "")), title)
+        return Folder(self._told(made, "uid"), title)
 
     def where(self, uid: str) -> Folder | None:
         """The folder in which the dashboard *uid* is; nothing if it is not there."""
@@ -128,7 +128,9 @@ class Grafana:
             if error.status == _NOT_FOUND:
                 return None
             raise
-        meta = found.get("meta") or {}
+        meta = found.get("meta")
+        if not isinstance(meta, dict):
+            raise PushError(self._not_grafana("meta"))
         return Folder(str(meta.get("folderUid") or ""), str(meta.get("folderTitle") or ""))
 
     def save(self, board: Board, folder: Folder) -> str:
@@ -144,7 +146,22 @@ class Grafana:
                 "message": f"c2cotel {version('c2cotel')}",
             },
         )
+        if saved.get("status") != "success" or self._told(saved, "uid") != board.uid:
+            raise PushError(self._not_grafana("the status success and the dashboard's uid"))
         return urljoin(f"{self.url}/", str(saved.get("url") or f"d/{board.uid}"))
+
+    def _told(self, content: dict[str, Any], key: str) -> str:
+        """The text that Grafana answers as *key*."""
+        value = content.get(key)
+        if not value or not isinstance(value, str):
+            raise PushError(self._not_grafana(key))
+        return value
+
+    def _not_grafana(self, missing: str) -> str:
+        return (
+            f"{self.url} answers with JSON that has not {missing}, as Grafana's has. "
+            "Is --url the address of Grafana itself?"
+        )
 
     def _ask(self, method: str, path: str, kind: type, **more: Any) -> Any:
         """What Grafana answers: JSON, of this *kind*."""

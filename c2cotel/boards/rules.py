@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from c2cotel.boards.bounds import BOUNDS, Bounds
 from c2cotel.boards.promql import JOB, Names, rewrite
 
 DASHBOARDS: Final = "/d/c2cotel-"
@@ -30,6 +31,7 @@ _DURATION: Final = re.compile(
 _KEY: Final = re.compile(r"^(?P<indent> *(?:- )?)(?P<key>[a-z_]+):(?P<rest>.*)\n?$")
 _BLOCK: Final = re.compile(r"\s*[|>][-+0-9]*\s*(?:#.*)?")
 _IN_TEMPLATE: Final = re.compile(rf"(?<=\$labels\.){JOB}\b")
+_GROUP: Final = re.compile(r"^( *- (?:name: )?c2cotel-[a-z-]+)(?=\n?$)")
 _IN_FLOW: Final = re.compile(rf"""("(?:[^"\\]|\\.)*"|'[^']*')|(?<=[{{,\s]){JOB}(?=: )""")
 
 
@@ -53,9 +55,11 @@ class Threshold:
 
     def wrong(self, value: str) -> str:
         """What is wrong with *value* for it; nothing if it will do."""
-        if self.is_duration:
-            return "" if _DURATION.fullmatch(value) else "not a duration, such as 90s, 5m or 1h30m"
-        return "" if _NUMBER.fullmatch(value) else "not a number from 0 on, such as 3 or 0.005"
+        if self.is_duration and not _DURATION.fullmatch(value):
+            return "not a duration, such as 90s, 5m or 1h30m"
+        if not self.is_duration and not _NUMBER.fullmatch(value):
+            return "not a number from 0 on, such as 3 or 0.005"
+        return BOUNDS.get(self.name, Bounds()).wrong(value)
 
 
 def thresholds(text: str) -> dict[str, Threshold]:
@@ -95,7 +99,9 @@ def with_links(text: str, dashboards: str = "", runbooks: str = "") -> str:
 
 
 def with_names(text: str, names: Names) -> str:
-    """*text* with other *names*: in PromQL, templates, and labels that tests expect."""
+    """*text* with other *names*: in PromQL, templates, labels that tests expect, and what is
+    recorded; groups of rules are named after them, too.
+    """
     return "".join(_changed(text.splitlines(keepends=True), names)) if names else text
 
 
@@ -109,7 +115,9 @@ def _changed(lines: list[str], names: Names) -> Iterator[str]:
         column = len(match["indent"]) if match else len(line) - len(line.lstrip())
         if line.strip() and column <= queries:
             queries = -1
-        if match is None:
+        if group := _GROUP.match(line):
+            yield f"{group[1]}{names.suffix}{line[group.end() :]}"
+        elif match is None:
             yield _IN_TEMPLATE.sub(names.job, line)
         elif match["key"] == "queries":
             queries = column
@@ -154,6 +162,8 @@ def _mapping(line: str, match: re.Match[str], names: Names) -> str:
     """
     line = _IN_TEMPLATE.sub(names.job, line)
     match match["key"], match["rest"].strip():
+        case "record", name:
+            return line.replace(name, names.recorded(name))
         case "exp_labels", _:
             return _IN_FLOW.sub(lambda found: found[1] or names.job, line)
         case ("job" | "value", _) if re.fullmatch(rf"\s*(?:{JOB}: .*|value: {JOB})\s*", line):

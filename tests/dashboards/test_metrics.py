@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from c2cotel.boards import core
 from c2cotel_boards import catalogue, reading
 
 ROOT = Path(__file__).parents[2]
@@ -160,3 +161,11 @@ def test_differences_between_the_catalogue_and_a_scrape_are_told():
     assert "c2c.metrics.series is a counter, not a gauge" in told
     assert "process.cpu.time is in the catalogue, and is not exposed" in told
     assert not [sentence for sentence in told if sentence.startswith("c2c.metrics.lost ")]
+
+
+def test_no_label_that_we_emit_can_stand_for_the_job():
+    emitted = (*catalogue.EMITTED, *catalogue.STATISTICS)
+    labels = {label for metric in emitted for label in metric.labels} - {"job"}
+    for label in sorted(labels):
+        with pytest.raises(core.ChoiceError, match="this label says something else"):
+            core.changes(core.collection(), job_label=label)

@@ -12,7 +12,8 @@ import promql_parser
 import pytest
 import yaml
 
-from c2cotel_boards import catalogue, reading
+from c2cotel.boards import bounds
+from c2cotel_boards import catalogue, promql, reading
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "dashboards/rules"
@@ -29,7 +30,9 @@ THRESHOLD = re.compile(
     r"(?P<after> +# threshold: (?P<name>[a-z][a-z0-9_]*))$",
     re.MULTILINE,
 )
-TABLE = re.compile(r"^\| `(\w+)` \| `([\w.]+)` \| ([^|]+?) \| ([^|]+?) \| [^|]+ \|$", re.MULTILINE)
+TABLE = re.compile(
+    r"^\| `(\w+)` \| `([\w.]+)` \| ([^|]+?) \| ([^|]+?) \| ([^|]+?) \| [^|]+ \|$", re.MULTILINE
+)
 BOARDS = {
     json.loads(path.read_text())["title"].removeprefix("c2cotel / "): path
     for path in (ROOT / "dashboards").glob("*.json")
@@ -209,12 +212,24 @@ def test_the_table_of_thresholds_is_that_of_the_alerts():
             where.setdefault(marked["name"], set()).add(alert)
     values = {each["name"]: each["value"] for each in thresholds()}
     table = TABLE.findall((RULES / "README.md").read_text())
-    assert {name: value for name, value, _, _ in table} == values
-    assert {name: set(re.findall(r"C2cotel\w+", told)) for name, _, _, told in table} == where
-    units = {name: unit for name, _, unit, _ in table}
+    assert {name: value for name, value, *_ in table} == values
+    assert {name: set(re.findall(r"C2cotel\w+", told)) for name, _, _, _, told in table} == where
+    told = {name: may_be for name, _, _, may_be, _ in table if may_be != "any"}
+    assert told == {name: str(each) for name, each in bounds.BOUNDS.items()}
+    units = {name: unit for name, _, unit, _, _ in table}
     assert {name for name, unit in units.items() if unit == "duration"} == {
         name for name, value in values.items() if not value.replace(".", "").isdigit()
     }
+
+
+def test_the_panels_leave_out_the_ends_of_workers_that_the_alert_leaves_out():
+    (rule,) = [r for r in rules(RECORDING) if r["record"].endswith("worker_exits:lost")]
+    (matcher,) = re.findall(r"c2c_gunicorn_exit_reason!~\"[^\"]*\"", rule["expr"])
+    assert matcher == promql.NOBODY_ASKED
+    for board in ("overview", "processes"):
+        content = json.loads((ROOT / f"dashboards/{board}.json").read_text())
+        (panel,) = [p for p in reading.panels(content) if p["title"] == "Workers lost"]
+        assert promql.NOBODY_ASKED in panel["targets"][0]["expr"]
 
 
 def test_the_table_of_alerts_is_complete():

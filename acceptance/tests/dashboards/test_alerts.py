@@ -57,8 +57,9 @@ def lowered(folder: Path) -> dict[str, str]:
     recording, alerts = (folder / "rules" / name for name in (RECORDING, ALERTS.name))
     # Not the long memory for what is down.
     text = re.sub(r"\[\d+m\]", f"[{WINDOW}]", alerts.read_text())
+    recorded = recording.read_text().replace("[15m:1m]) >= 12", f"[{WINDOW}:1s]) >= 5")
     return {
-        recording.name: re.sub(r"\[\d+[mhd]\]", f"[{WINDOW}]", recording.read_text()),
+        recording.name: re.sub(r"\[\d+[mhd]\]", f"[{WINDOW}]", recorded),
         alerts.name: re.sub(r"(\n +for: )\S+", r"\g<1>1s", text),
     }
 

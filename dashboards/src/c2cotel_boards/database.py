@@ -86,8 +86,8 @@ def _stats() -> list[Panel]:
         ),
         panels.stat(
             "Fullest pool",
-            "Connections used, of those that all processes may open together. At 100 % requests "
-            "wait for one.",
+            "Of any instance: connections that its processes use, of those that they may open. At "
+            "100 % requests wait for one; one process may be full before.",
             f"max({database_pools.fullness()})",
             unit="percentunit",
             steps=look.warn_from(0.8, 0.95),
@@ -175,10 +175,7 @@ def _statements() -> list[Panel]:
             "50, 95 and 99 % are faster. Points are single statements; where Tempo is set they "
             "lead to their traces. All three rise: the database, or its network. The last alone: "
             "a lock, or one statement.",
-            *[
-                Query(_slowness(q), f"p{q * 100:g}", exemplar=q == max(_QUANTILES))
-                for q in _QUANTILES
-            ],
+            *[Query(_slowness(q), f"p{q * 100:g}") for q in _QUANTILES],
             unit="s",
             colour=look.BY_QUANTILE,
         ),

@@ -59,7 +59,7 @@ def lists() -> list[Panel]:
             "each scan: it finds more than is wanted; another order of its columns may be better.",
             keys=_KEYS,
             columns=[
-                Column("Size", largest, "bytes", bar=True),
+                Column("Size", largest, "bytes"),
                 Column("Scans", of_largest("index_scans"), "short"),
                 Column("Entries read", of_largest("index_entries_read"), "short"),
                 Column("Rows fetched", of_largest("index_rows_fetched"), "short"),

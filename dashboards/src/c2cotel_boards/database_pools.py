@@ -18,9 +18,10 @@ def _series(name: str, *matchers: str) -> str:
 
 
 def fullness() -> str:
-    """Connections used, of those that there may be, by pool."""
+    """Connections used, of those that there may be, by instance and pool."""
     used = _series("count", f'{_METRIC}_state="used"')
-    return f"{promql.aggregate(used, *_POOL)} / {promql.aggregate(_series('max'), *_POOL)}"
+    by = ("job", "instance", *_POOL)
+    return f"{promql.aggregate(used, *by)} / {promql.aggregate(_series('max'), *by)}"
 
 
 def waiting(*by: str) -> str:

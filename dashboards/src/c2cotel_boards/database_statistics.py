@@ -138,7 +138,7 @@ def _tables() -> Panel:
         "whole scans of a large table mean that it lacks one. A click shows the statements on it.",
         keys=TABLE_KEYS,
         columns=[
-            Column("Size", largest, "bytes", bar=True),
+            Column("Size", largest, "bytes"),
             Column("Indexes", of_largest(indexes), "bytes"),
             Column("Rows", of_largest(last("table_rows", *TABLE)), "short"),
             Column("Dead", of_largest(dead), "percentunit", steps=_DEAD),

@@ -59,16 +59,10 @@ def bad_below(good: float) -> Steps:
 
 @dataclass(frozen=True)
 class Query:
-    """A query of series, and what they are called (``{{http_route}}``).
-
-    Attributes:
-        exemplar: Show traces as points, where whoever feeds Prometheus has written exemplars to
-            the buckets.
-    """
+    """A query of series, and what they are called (``{{http_route}}``)."""
 
     expr: str
     legend: str = "__auto"
-    exemplar: bool = False
 
 
 def describe(
@@ -94,8 +88,6 @@ def target(
     made.instant() if instant else made.range()
     if form is not None:
         made.format(form)
-    if query.exemplar:
-        made.exemplar(True)
     return made
 
 

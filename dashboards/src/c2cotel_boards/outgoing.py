@@ -154,10 +154,7 @@ def _calls() -> list[Panel]:
         panels.timeseries(
             "How long do calls take?",
             "50, 95 and 99 % are faster. A flat line at the top is a time-out that is reached.",
-            *[
-                Query(_slowness(q), f"p{q * 100:g}", exemplar=q == max(_QUANTILES))
-                for q in _QUANTILES
-            ],
+            *[Query(_slowness(q), f"p{q * 100:g}") for q in _QUANTILES],
             unit="s",
             colour=look.BY_QUANTILE,
         ),
@@ -261,6 +258,8 @@ def _redis_pools() -> list[Panel]:
         "db_client_connection_count", _REDIS_POOL, 'db_client_connection_state="used"'
     )
     most = promql.series("db_client_connection_max", _REDIS_POOL)
+    by = ("job", "instance", pool)
+    fullness = f"{promql.aggregate(used, *by)} / {promql.aggregate(most, *by)}"
     return [
         panels.timeseries(
             "How many connections has the pool?",
@@ -276,10 +275,10 @@ def _redis_pools() -> list[Panel]:
         ),
         panels.timeseries(
             "How full is the pool?",
-            "Used, of those that all processes may open together. At 100 % the next command "
-            "fails: raise max_connections.",
+            "Of the instance where it is fullest: used, of those that its processes may open. At "
+            "100 % the next command fails: raise max_connections.",
             Query(
-                f"{promql.aggregate(used, pool)} / {promql.aggregate(most, pool)}",
+                promql.aggregate(fullness, pool, function="max"),
                 f"{{{{{pool}}}}}",
             ),
             unit="percentunit",

@@ -93,7 +93,8 @@ def _well() -> list[Panel]:
         ),
         panels.stat(
             "Fullest pool",
-            "Connections used, of those that there may be. At 100 % requests wait for one.",
+            "Of any instance: connections that its processes use, of those that they may open. At "
+            "100 % requests wait for one; one process may be full before.",
             f"max({_pool_use()})",
             unit="percentunit",
             decimals=0,
@@ -106,7 +107,8 @@ def _well() -> list[Panel]:
 def _pool_use() -> str:
     used = promql.series("db_client_connection_count", 'db_client_connection_state="used"')
     most = promql.series("db_client_connection_max")
-    return f"{promql.aggregate(used, _POOL)} / {promql.aggregate(most, _POOL)}"
+    by = (*_INSTANCE, "c2c_engine", _POOL)
+    return f"{promql.aggregate(used, *by)} / {promql.aggregate(most, *by)}"
 
 
 def _users() -> list[Panel]:
@@ -124,10 +126,7 @@ def _users() -> list[Panel]:
             "How long do they take?",
             "50, 95 and 99 % are faster. All three rise: something that all need is slow. Only "
             "the last: one route, or a lock.",
-            *[
-                Query(promql.quantile(q, REQUESTS), f"p{q * 100:g}", exemplar=q == max(_QUANTILES))
-                for q in _QUANTILES
-            ],
+            *[Query(promql.quantile(q, REQUESTS), f"p{q * 100:g}") for q in _QUANTILES],
             unit="s",
             colour=look.BY_QUANTILE,
             links=[links.to("requests", "Which routes are slow?")],
@@ -205,9 +204,9 @@ def _saturation() -> list[Panel]:
         ),
         panels.timeseries(
             "How full are the pools?",
-            "Connections used, of those that all processes may open together. At 100 % requests "
-            "wait.",
-            Query(_pool_use(), f"{{{{{_POOL}}}}}"),
+            "Of the instance where it is fullest: connections that its processes use, of those "
+            "that they may open. At 100 % requests wait; one process may be full before.",
+            Query(promql.aggregate(_pool_use(), _POOL, function="max"), f"{{{{{_POOL}}}}}"),
             unit="percentunit",
             maximum=1,
             limit=look.warn_from(0.8, 0.95),
@@ -218,6 +217,12 @@ def _saturation() -> list[Panel]:
 
 
 def _instances() -> Panel:
+    # Who was there is in it also when nothing else is known of it any more.
+    there = promql.aggregate(
+        f"{promql.series('up')} and on (job, instance) {_ours()}", *_INSTANCE, function="max"
+    )
+    up = f"{there} or -1 * {promql.aggregate(_ours(), *_INSTANCE, function='group')}"
+    texts: look.Texts = {1: ("up", look.GREEN), 0: ("DOWN", look.RED), -1: ("gone", look.GREY)}
     failing = promql.share(promql.rate(_FAILURES, *_INSTANCE), promql.rate(_COUNT, *_INSTANCE))
     uptime = promql.series("process_uptime_seconds")
     # The link of the row is to this instance alone.
@@ -225,10 +230,12 @@ def _instances() -> Panel:
     only = links.Link("Its processes", f"{url}&var-instance={links.VALUE}")
     return tables.table(
         "Instances",
-        "A row for each address that is scraped. One that differs from the others: its machine, "
-        "or its version.",
+        "A row for each address that was scraped in the time that is shown. DOWN: Prometheus "
+        "cannot scrape it; gone: it is no target any more. One that differs from the others: "
+        "its machine, or its version.",
         keys={"job": "Job", "instance": "Instance"},
         columns=[
+            Column("Up", up, "short", texts=texts),
             Column("Rate", promql.rate(_COUNT, *_INSTANCE), "reqps"),
             Column("Failing", failing, "percentunit", steps=look.warn_from(0.01, 0.05)),
             Column(
@@ -242,16 +249,18 @@ def _instances() -> Panel:
             Column("Newest", promql.aggregate(uptime, *_INSTANCE, function="min"), "dtdurations"),
         ],
         links={"Instance": [only]},
+        sort="Rate",
         height=6,
     )
 
 
 def _versions() -> Panel:
+    info = promql.series("c2c_build_info")
     packages = ("application", "git_tag", "git_hash", "c2cotel", "pyramid", "gunicorn")
     return tables.table(
         "Versions",
-        "What runs, and on how many instances. Two rows of a job: a roll-out is under way, or has "
-        "stopped half-way.",
+        "What runs, and on how many instances now, and in the time that is shown. Two rows of a "
+        "job that run now: a roll-out is under way, or has stopped half-way. None: it is down.",
         keys={
             "job": "Job",
             "application": "Application",
@@ -264,11 +273,16 @@ def _versions() -> Panel:
         columns=[
             Column(
                 "Instances",
+                promql.aggregate(info, "job", *packages, function="count"),
+                "short",
+            ),
+            Column(
+                "Were there",
                 promql.aggregate(
-                    promql.series("c2c_build_info"), "job", *packages, function="count"
+                    f"last_over_time({info}[$__range])", "job", *packages, function="count"
                 ),
                 "short",
-            )
+            ),
         ],
         height=6,
     )

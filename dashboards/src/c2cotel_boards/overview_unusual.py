@@ -11,8 +11,6 @@ _SHOWN: Final = "$__range"
 def stats() -> list[Panel]:
     alive = promql.aggregate(promql.series("c2c_gunicorn_workers"))
     configured = promql.aggregate(promql.series("c2c_gunicorn_workers_configured"))
-    unasked = 'c2c_gunicorn_exit_reason!~"requested|max_requests"'
-    exits = promql.series("c2c_gunicorn_worker_exits_total", unasked)
     fallbacks = promql.series("c2c_db_fallbacks_total")
     return [
         panels.stat(
@@ -26,9 +24,9 @@ def stats() -> list[Panel]:
         ),
         panels.stat(
             "Workers lost",
-            "In the time that is shown: killed, timed out, failed. SIGKILL that nobody has sent "
-            "is the kernel, for want of memory.",
-            promql.or_zero(promql.counted(exits, window=_SHOWN)),
+            "In the time that is shown: killed, timed out, failed; not those that gunicorn was "
+            "told to end. SIGKILL that nobody has sent is the kernel, for want of memory.",
+            promql.workers_lost(),
             unit="short",
             decimals=0,
             steps=look.bad_from(0.5),

@@ -186,7 +186,7 @@ def heatmap(
     """How often a histogram had which values over time; *expr* is the rate of buckets by ``le``."""
     builder = heatmap_builders.Panel()
     look.describe(builder, title, description, unit=unit, width=width, height=height)
-    asked = Query(expr, "{{le}}", exemplar=True)
+    asked = Query(expr, "{{le}}")
     builder.with_target(look.target(asked, "A", instant=False, form=PromQueryFormat.HEATMAP))
     builder.calculate(False).cell_gap(1)
     options = heatmap_builders.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME)

@@ -11,12 +11,9 @@ from c2cotel_boards.panels import Panel
 from c2cotel_boards.tables import Column
 
 _INSTANCE: Final = ("job", "instance")
-_PROCESS: Final = ("instance", "pid")
+_PROCESS: Final = (*_INSTANCE, "pid")
 _REASON: Final = "c2c_gunicorn_exit_reason"
 _EXITS: Final = "c2c_gunicorn_worker_exits_total"
-# Those that nobody has asked for.
-_LOST: Final = f'{_REASON}!~"requested|max_requests"'
-_SHOWN: Final = "$__range"
 _MANY: Final = 10
 _FULL: Final = look.warn_from(0.8, 0.95)
 
@@ -53,7 +50,6 @@ def _descriptors(*by: str) -> str:
 def _stats() -> list[Panel]:
     alive = promql.aggregate(promql.series("c2c_gunicorn_workers"))
     configured = promql.aggregate(promql.series("c2c_gunicorn_workers_configured"))
-    exits = promql.series(_EXITS, _LOST)
     return [
         panels.stat(
             "Processes",
@@ -71,9 +67,9 @@ def _stats() -> list[Panel]:
         ),
         panels.stat(
             "Workers lost",
-            "In the time that is shown: killed, timed out, failed. SIGKILL that nobody has sent "
-            "is the kernel, for want of memory.",
-            promql.or_zero(promql.counted(exits, window=_SHOWN)),
+            "In the time that is shown: killed, timed out, failed; not those that gunicorn was "
+            "told to end. SIGKILL that nobody has sent is the kernel, for want of memory.",
+            promql.workers_lost(),
             unit="short",
             decimals=0,
             steps=look.bad_from(0.5),
@@ -98,7 +94,7 @@ def _stats() -> list[Panel]:
             "Descriptors",
             "Files and connections of the process that has opened most, of those that it may. "
             "At 100 % nobody can connect any more.",
-            f"max({_descriptors(*_INSTANCE, 'pid')})",
+            f"max({_descriptors(*_PROCESS)})",
             unit="percentunit",
             decimals=1,
             steps=_FULL,
@@ -107,11 +103,12 @@ def _stats() -> list[Panel]:
 
 
 def _workers() -> list[Panel]:
-    alive = promql.aggregate(promql.series("c2c_gunicorn_workers"), "instance")
-    wanted = promql.aggregate(promql.series("c2c_gunicorn_workers_configured"), "instance")
+    alive = promql.aggregate(promql.series("c2c_gunicorn_workers"), *_INSTANCE)
+    wanted = promql.aggregate(promql.series("c2c_gunicorn_workers_configured"), *_INSTANCE)
     ends = panels.timeseries(
         "Why did workers end?",
-        "Requested and max_requests are as it should be. timeout: stuck for longer than "
+        "Requested and max_requests are as it should be. graceful_timeout: told to end, and cut "
+        "short after --graceful-timeout. timeout: stuck for longer than "
         "--timeout. signal SIGKILL: most likely the kernel, for want of memory. failed: the "
         "application could not be loaded.",
         Query(
@@ -145,7 +142,7 @@ def _processes() -> Panel:
         "Processes that run",
         "Workers, the master, scripts; the one with most memory first. One that differs from the "
         "others is where to look: Debug on the console of c2cotel shows its stacks and its memory.",
-        keys={"instance": "Instance", "pid": "PID"},
+        keys={"job": "Job", "instance": "Instance", "pid": "PID"},
         columns=[
             Column("Memory", largest("c2c_process_memory_map_bytes"), "bytes"),
             Column("With shared", largest("process_memory_usage_bytes"), "bytes"),
@@ -165,7 +162,7 @@ def _memory() -> list[Panel]:
             "How much memory do instances use?",
             "What their processes share is counted once. A line that only rises is a leak; "
             "steps down are workers that ended.",
-            Query(promql.aggregate(memory, "instance"), "{{instance}}"),
+            Query(promql.aggregate(memory, *_INSTANCE), "{{instance}}"),
             unit="bytes",
             width=12,
         ),
@@ -191,7 +188,7 @@ def _processor() -> list[Panel]:
             "How busy are the processors?",
             "Part of those that an instance may run on, which its processes use. Near 100 % all "
             "that is measured takes longer.",
-            Query(_utilization("instance"), "{{instance}}"),
+            Query(_utilization(*_INSTANCE), "{{instance}}"),
             unit="percentunit",
             limit=_FULL,
         ),

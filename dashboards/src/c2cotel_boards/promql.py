@@ -20,6 +20,9 @@ ALWAYS_THERE: Final = "c2c_metrics_processes"
 """What every service of c2cotel emits, and nothing else: these are the jobs to choose from."""
 
 WINDOW: Final = "$__rate_interval"
+NOBODY_ASKED: Final = 'c2c_gunicorn_exit_reason!~"requested|max_requests|graceful_timeout"'
+"""The ends of workers that are losses; the recording rules count the same ones."""
+
 OURS: Final = ('job=~"$job"', 'instance=~"$instance"')
 
 
@@ -46,6 +49,12 @@ def counted(selector: str, *by: str, window: str = WINDOW) -> str:
     """
     new = f"({selector} unless {selector} offset {window})"
     return aggregate(f"{new} or increase({selector}[{window}])", *by)
+
+
+def workers_lost() -> str:
+    """How many workers ended, in what the dashboard shows, though gunicorn had not told them to."""
+    exits = series("c2c_gunicorn_worker_exits_total", NOBODY_ASKED)
+    return or_zero(counted(exits, window="$__range"))
 
 
 def aggregate(expression: str, *by: str, function: str = "sum") -> str:

@@ -221,10 +221,7 @@ def _durations() -> list[Panel]:
             "How long do requests take?",
             "50, 95 and 99 % are faster. All three rise: something that all need is slow. Only the "
             "last: one route, or a lock.",
-            *[
-                Query(_quantile(q), f"p{q * 100:g}", exemplar=q == max(_QUANTILES))
-                for q in _QUANTILES
-            ],
+            *[Query(_quantile(q), f"p{q * 100:g}") for q in _QUANTILES],
             unit="s",
             width=12,
             colour=look.BY_QUANTILE,

@@ -49,7 +49,8 @@ class Column:
         expr: Their query, of the last moment.
         unit: One of Grafana's.
         steps: Colours of the number.
-        bar: Show a bar beside the number, as long as the number is large among the others.
+        bar: Show a bar beside the number, as long as the number is large among the others. Only for
+            numbers without a unit: Grafana may break their text before it.
         texts: In place of numbers.
         link: Where a click leads.
         width: In pixels; otherwise as wide as such numbers are.
@@ -170,7 +171,7 @@ def _properties(column: Column) -> list[models.DynamicConfigValue]:
             models.DynamicConfigValue("custom.cellOptions", gauge),
             models.DynamicConfigValue("min", 0),
             # The text of all rows is as wide as that of the first one.
-            models.DynamicConfigValue("decimals", 1 if column.unit == "bytes" else 3),
+            models.DynamicConfigValue("decimals", 3),
             # Or else the bars are of the largest number of all columns.
             models.DynamicConfigValue("fieldMinMax", True),
             look.fixed(look.BLUE),

@@ -279,3 +279,23 @@ def test_one_without_tls_is_told(httpserver):
     with Grafana(url, TOKEN) as grafana, pytest.raises(PushError) as error:
         list(push(grafana, [ONE]))
     assert str(error.value) == f"one: {url} does not speak TLS, or its certificate is not trusted."
+
+
+@pytest.mark.parametrize(
+    ("content", "missing"),
+    [
+        ({}, "meta"),
+        ({"meta": {}, "status": "ok"}, "the status success and the dashboard's uid"),
+    ],
+)
+def test_json_of_something_else_is_no_success(grafana, server, content, missing):
+    server.will("/api/", answer(200, content), answer(200, content))
+    with pytest.raises(PushError, match=f"answers with JSON that has not {missing}"):
+        list(push(grafana, [ONE]))
+
+
+def test_a_folder_without_a_uid_is_none(grafana, server):
+    server.will("POST /api/folders", answer(200, {"ok": True}))
+    with pytest.raises(PushError, match="answers with JSON that has not uid"):
+        list(push(grafana, [ONE], "Ours"))
+    assert server.dashboards == {}

@@ -1,6 +1,9 @@
 """Thresholds, links and names in YAML: what a parser makes of it, before and after."""
 
+import itertools
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,22 +89,27 @@ def test_names_are_changed_in_expressions_and_templates_only():
         .replace("by (job) (c2c_x{", "by (service) (shop_c2c_x{")
         .replace("max by (job)\n          (c2c_x)", "max by (service)\n          (shop_c2c_x)")
         .replace("$labels.job ", "$labels.service ")
+        .replace("record: job:c2c_x", "record: job_by_service:shop_c2c_x")
     )
 
 
 # All that there are
 
 
-def _structure(value, key="", above=""):
+def _structure(value, key="", above=""):  # noqa: PLR0911 - a table
     """What a parser has made of YAML, with other names."""
     if isinstance(value, dict):
         as_label = NAMES.label if key == "exp_labels" else str
         return {as_label(k): _structure(v, k, key) for k, v in value.items()}
     if isinstance(value, list):
+        if key == "group_eval_order":
+            return [f"{one}-shop-by-service" for one in value]
         return [_structure(one, key, above) for one in value]
     if not isinstance(value, str):
         return value
-    if key in ("expr", "series") or (key, above) == ("query", "queries"):
+    if (key, above) == ("name", "groups"):
+        return f"{value}-shop-by-service"
+    if key in ("record", "expr", "series") or (key, above) == ("query", "queries"):
         return rewrite(value, NAMES)
     if (key, above) == ("value", "tags"):
         return NAMES.label(value)
@@ -123,6 +131,85 @@ def test_every_expression_of_the_rules_gets_the_prefix():
             groups = yaml.safe_load(text)["groups"]
             names |= {n for g in groups for r in g["rules"] for n in metrics(r["expr"])}
     assert {name for name in names if not re.match("shop_|.*:|up$|ALERTS$", name)} == set()
+
+
+CHOICES = {
+    "plain": Names(),
+    "prefixed": Names("shop"),
+    "dotted": Names("maps.eu"),
+    "labelled": Names(job="service"),
+    "both": NAMES,
+}
+
+
+def _written(folder: Path) -> dict[str, list[Path]]:
+    """The rules as they are exported for each of CHOICES, in folders of their own."""
+    made: dict[str, list[Path]] = {}
+    for choice, names in CHOICES.items():
+        for path, text in core.exported(FOUND, [core.RULES], core.Changes(names)).items():
+            if "/tests/" not in path:
+                target = folder / choice / Path(path).name
+                target.parent.mkdir(exist_ok=True)
+                target.write_text(text)
+                made.setdefault(choice, []).append(target)
+    return made
+
+
+def test_what_is_recorded_for_one_choice_of_names_is_not_recorded_for_another(tmp_path):
+    recorded, names = {}, {}
+    for choice, paths in _written(tmp_path).items():
+        groups = [g for path in paths for g in yaml.safe_load(path.read_text())["groups"]]
+        names[choice] = {group["name"] for group in groups}
+        rules_ = [rule for group in groups for rule in group["rules"]]
+        recorded[choice] = {rule["record"] for rule in rules_ if "record" in rule}
+        asked = {name for rule in rules_ for name in metrics(rule["expr"]) if ":" in name}
+        assert asked == recorded[choice]
+    for one, other in itertools.combinations(CHOICES, 2):
+        assert recorded[one] & recorded[other] == set()
+        assert names[one] & names[other] == set()
+
+
+TOGETHER = """
+evaluation_interval: 1m
+rule_files: [{files}]
+group_eval_order: [{groups}]
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: '{count}{{job="plain", instance="a:1", {ok}}}', values: 0+100x60}}
+      - {{series: 'shop_{count}{{job="shop", instance="b:1", {ok}}}', values: 0+90x60}}
+      - {{series: 'shop_{count}{{job="shop", instance="b:1", {bad}}}', values: 0+10x60}}
+    promql_expr_test:
+      - expr: count by (job) (ALERTS{{alertname="C2cotelErrorRatio", alertstate="firing"}})
+        eval_time: 30m
+        exp_samples: [{{labels: '{{job="shop"}}', value: 1}}]
+      - expr: sum by (job) (instance:http_server_errors:sum)
+        eval_time: 30m
+        exp_samples: [{{labels: '{{job="plain"}}', value: 0}}]
+      - expr: sum by (job) (instance:shop_http_server_errors:sum)
+        eval_time: 30m
+        exp_samples: [{{labels: '{{job="shop"}}', value: 300}}]
+"""
+
+
+def test_rules_of_two_prefixes_in_one_prometheus_leave_each_other_alone(tmp_path):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("No promtool: apt-get install -y --no-install-recommends prometheus")
+    made = _written(tmp_path)
+    files = [path for choice in ("plain", "prefixed") for path in sorted(made[choice])[::-1]]
+    groups = [g["name"] for path in files for g in yaml.safe_load(path.read_text())["groups"]]
+    text = TOGETHER.format(
+        files=", ".join(map(str, files)),
+        groups=", ".join(groups),
+        count="http_server_request_duration_seconds_count",
+        ok='http_route="/", http_response_status_code="200"',
+        bad='http_route="/", http_response_status_code="500"',
+    )
+    (tmp_path / "together.yaml").write_text(text)
+    argv = [promtool, "test", "rules", tmp_path / "together.yaml"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_gets_its_links():

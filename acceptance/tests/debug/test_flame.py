@@ -314,6 +314,12 @@ def test_on_a_phone_nothing_is_cut_off(look):
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
+def _with_certificates() -> dict[str, str]:
+    """Node.js has certificates of its own; let it believe those of the system, too."""
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    return {"NODE_EXTRA_CA_CERTS": str(bundle)} if bundle.exists() else {}
+
+
 @pytest.fixture(scope="module")
 def speedscope() -> Path:
     """The folder of speedscope, the tool, as npm has it."""
@@ -326,7 +332,8 @@ def speedscope() -> Path:
             pytest.skip("There is no npm here.")
         folder.mkdir(parents=True, exist_ok=True)
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save", "--omit=dev"]
-        subprocess.run([npm, "install", "--prefix", str(folder), *options, SPEEDSCOPE], check=True)
+        command = [npm, "install", "--prefix", str(folder), *options, SPEEDSCOPE]
+        subprocess.run(command, check=True, env={**_with_certificates(), **os.environ})
     return release
 
 

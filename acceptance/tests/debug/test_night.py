@@ -81,7 +81,7 @@ def trouble(operator):
     hang(operator, "/deadlock")
     hang(operator, "/stuck")
     with (
-        repeated(operator, "/busy/1500", 2),
+        repeated(operator, "/busy/4000", 2),
         repeated(operator, "/idle", 1, pause=0.05),
         repeated(operator, "/leak", 1, pause=0.1),
     ):

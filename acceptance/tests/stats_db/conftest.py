@@ -107,6 +107,19 @@ def pushgateway(tmp_path) -> Iterator[Pushgateway]:
         yield Pushgateway(url, process)
 
 
+def _memory(pid: int) -> float:
+    """The most MB that a process has had; 0 when it is over.
+
+    Not ``ru_maxrss``: that is also what its parent had when it began.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
 @pytest.fixture
 def run(tmp_path) -> Iterator[Callable[..., Ended]]:
     """``run(*arguments, **environment)``: the command, in a process of its own, to its end."""
@@ -125,11 +138,12 @@ def run(tmp_path) -> Iterator[Callable[..., Ended]]:
                 stdout=output,
             )
             started.append(process)
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+            most = 0.0
+            while process.poll() is None:
+                most = max(most, _memory(process.pid))
+                time.sleep(0.02)
         took = time.monotonic() - begun
-        # On Linux, in KiB.
-        return Ended(process.returncode, said.read_text(), took, usage.ru_maxrss / 1024)
+        return Ended(process.returncode, said.read_text(), took, most)
 
     yield start
     for process in started:

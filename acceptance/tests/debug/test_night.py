@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import requests
 
@@ -73,6 +74,17 @@ def entry(page, title):
     page.get_by_role("link", name="Console").first.click()
     page.get_by_role("link", name=title, exact=True).first.click()
     page.get_by_role("heading", name=title, level=1).wait_for()
+
+
+@pytest.fixture(autouse=True)
+def awake(postgres):
+    """What sleeps in the database does not go on to the next test: nobody would end it."""
+    yield
+    with psycopg.connect(postgres.url.replace("+psycopg", "")) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'SELECT pg_sleep%' AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture

@@ -81,6 +81,9 @@ def cost(mode):
     Sampler(Running()).start(Order(1, hz=100, mode=mode), "0" * 16, told.put)
     samples = told.get(timeout=30)
     assert max(len(stack.frames) for stack in samples.stacks) >= 30
+    # No drift, and half of the looks at least are there in time.
+    assert samples.ticks + samples.late == 100
+    assert samples.ticks >= 50
     return samples.cost / samples.seconds
 
 

@@ -72,4 +72,4 @@ def test_320_calls_at_once_leave_nothing_open_and_starve_nobody(start, database)
     assert max(watch.connections) - before <= WORKERS * (len(CHECKS) - 1 + THREADS)
     retry_timeout(lambda: database.connections("idle in transaction%") == 0, 5, 0.1)
     # The slow query of the last run may still be under way.
-    retry_timeout(lambda: database.connections("active") == 0, 20, 0.1)
+    retry_timeout(lambda: database.connections("active") == 0, 5, 0.1)

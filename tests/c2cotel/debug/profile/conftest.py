@@ -14,9 +14,8 @@ from .workers import Worker
 
 
 @pytest.fixture(autouse=True)
-def _not_gunicorn(monkeypatch):
-    """Other tests may have imported it; this process does not fork workers."""
-    monkeypatch.delitem(sys.modules, "gunicorn.arbiter", raising=False)
+def _not_gunicorn(not_gunicorn):
+    """As it says."""
 
 
 @pytest.fixture

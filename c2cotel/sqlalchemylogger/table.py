@@ -83,12 +83,16 @@ class LogTable:
 
     def _create(self, engine: Engine) -> None:
         self._ensure_database(engine)
-        with engine.begin() as connection:
-            if self._table.schema and not sqlalchemy.inspect(connection).has_schema(
-                self._table.schema
-            ):
-                connection.execute(CreateSchema(self._table.schema, if_not_exists=True))
-            self._table.create(connection, checkfirst=True)
+        table = self._table
+        try:
+            with engine.begin() as connection:
+                if table.schema and not sqlalchemy.inspect(connection).has_schema(table.schema):
+                    connection.execute(CreateSchema(table.schema, if_not_exists=True))
+                table.create(connection, checkfirst=True)
+        except SQLAlchemyError:
+            # Workers begin together: another one may have made it at the same moment.
+            if not sqlalchemy.inspect(engine).has_table(table.name, schema=table.schema):
+                raise
 
     def _ensure_database(self, engine: Engine) -> None:
         try:

@@ -225,7 +225,9 @@ class _Profile:
         """
         threads = {thread.ident: thread for thread in threading.enumerate()}
         used = self._clocks.used(threads.values()) if self._order.mode == "cpu" else None
-        if not elapsed or used == {}:
+        if not elapsed:
+            if used is not None:  # or the first tick could not tell who has just begun
+                self._unknown = sys._current_frames().keys() - threads.keys()  # noqa: SLF001
             return
         requests = self._running.all()
         tally = self._tally

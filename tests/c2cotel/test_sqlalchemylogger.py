@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy
 
 from c2cotel.sqlalchemylogger.handlers import SQLAlchemyHandler
 from c2cotel_acceptance.utils import retry_timeout
@@ -138,6 +139,27 @@ def test_a_row_that_the_database_refuses_costs_itself_only(handle):
     handler.flush()
     assert rows(handler.path) == ["one", "two"]
     assert handler._drops.total == 1
+
+
+def test_a_table_that_another_process_makes_at_the_same_moment_is_taken(handle, capsys):
+    handler = handle()
+    made = []
+
+    def be_faster(_connection, _cursor, statement, *_):
+        if "CREATE TABLE" in statement and not made:
+            made.append(statement)
+            with closing(sqlite3.connect(handler.path)) as other:
+                other.execute(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", be_faster)
+    try:
+        handler.handle(record("one"))
+        handler.flush()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", be_faster)
+    assert made
+    assert rows(handler.path) == ["one"]
+    assert capsys.readouterr().err == ""
 
 
 def test_what_no_database_can_store_is_written_as_it_is_escaped(handle):

@@ -119,6 +119,8 @@ def test_threads_whose_cpu_time_is_not_known_are_counted(quiet):
         samples = quiet.profile(0.3, mode="cpu")
         assert (samples.unmeasured, seconds(samples, "hot_function")) == (2, 0)
         assert quiet.profile(0.3, mode="cpu", route=HOT).unmeasured == 1
+        samples = quiet.profile(0.1, hz=10.0, mode="cpu")  # a busy machine gives few ticks
+        assert (samples.ticks, samples.unmeasured) == (1, 2)
         samples = quiet.profile(0.3)
         assert samples.unmeasured == 0
         assert seconds(samples, "hot_function", thread="(unknown)") > 0.3

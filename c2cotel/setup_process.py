@@ -138,7 +138,7 @@ def _begin(config_uri: str, options: Mapping[str, str] | None) -> Loaded:
     """
     given = dict(options) if options else None
     loader = get_config_loader(config_uri)
-    ini = _settings(loader, given)
+    ini = settings_of(loader, given)
     telemetry = otel.set_up(ini=ini)
     # Its formats may ask for what the telemetry puts on each record.
     loader.setup_logging(given)
@@ -150,7 +150,7 @@ def _begin(config_uri: str, options: Mapping[str, str] | None) -> Loaded:
     return loaded
 
 
-def _settings(loader: Any, given: dict[str, str] | None) -> Mapping[str, Any]:
+def settings_of(loader: Any, given: dict[str, str] | None) -> Mapping[str, Any]:
     """What the ini says to the application, which may be at the end of a pipeline."""
     name = loader.uri.fragment or "main"
     if f"pipeline:{name}" in loader.get_sections():

@@ -152,7 +152,7 @@ def _ini(args: Namespace) -> Mapping[str, Any]:
         warnings.simplefilter("ignore")
         from pyramid.scripts.common import get_config_loader, parse_vars
 
-        from c2cotel.setup_process import _settings
+        from c2cotel.setup_process import settings_of
 
     from c2cotel.settings import SettingsError
 
@@ -161,7 +161,7 @@ def _ini(args: Namespace) -> Mapping[str, Any]:
     except ValueError as error:
         raise CommandError(f"config_vars: {error}. Write NAME=VALUE.") from error
     try:
-        return _settings(get_config_loader(uri), given or None)
+        return settings_of(get_config_loader(uri), given or None)
     except SettingsError:
         raise
     except Exception as error:  # the application's, too: PasteDeploy imports it

@@ -22,7 +22,9 @@ _POLL = 0.1
 _COMPRESS_FROM = 1400
 
 
-class _Handler(BaseHTTPRequestHandler):
+class ScrapeHandler(BaseHTTPRequestHandler):
+    """Answers a scrape of its :class:`MetricsServer`."""
+
     server: "MetricsServer"
     timeout = _CLIENT_TIMEOUT
     server_version = "c2cotel"
@@ -72,7 +74,7 @@ class MetricsServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, expose: Expose) -> None:
         self.expose = expose
         self._connections: set[socket.socket] = set()
-        super().__init__((host, port), _Handler, bind_and_activate=False)
+        super().__init__((host, port), ScrapeHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = _listen(host, port, self.request_queue_size)
         self.server_address = self.socket.getsockname()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from c2cotel.metrics.exposition import OPENMETRICS, TEXT, Exposition
-from c2cotel.metrics.server import MetricsServer, _Handler
+from c2cotel.metrics.server import MetricsServer, ScrapeHandler
 from c2cotel.otel import snapshot
 from c2cotel.otel.resource import group_attributes, process_resource
 from c2cotel.settings import Settings, without_password
@@ -206,7 +206,7 @@ class OneScrape(MetricsServer):
             self.stop()
 
 
-class _Scrape(_Handler):
+class _Scrape(ScrapeHandler):
     answered = False
 
     def _send(self, body: bytes, content_type: str) -> None:

@@ -92,7 +92,7 @@ def test_a_setting_of_the_application_that_cannot_be_stops_it(included):
     status, _, errors = included({"c2c.request_id_response": "perhaps"})
     assert status == 1
     assert errors[-1].startswith(
-        "c2cotel.schema.SettingsError: c2c.request_id_response = 'perhaps'"
+        "c2cotel.schema.secrets.SettingsError: c2c.request_id_response = 'perhaps'"
     )
 
 

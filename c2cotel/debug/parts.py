@@ -88,6 +88,7 @@ class Parts:
         )
         self._jobs: dict[str, tuple[Job, float]] = {}
         self._mine: dict[str, dict[str, tuple[Part, bytes]]] = {}
+        self._unreadable: set[Path] = set()
 
     @property
     def directory(self) -> Path | None:
@@ -167,9 +168,9 @@ class Parts:
             if id_ is not None and id_ not in (match["job"], match["part"]):
                 continue
             if match["job"]:
-                if read := _read(path, JOB, whole=True):
+                if read := self._read(path, JOB, whole=True):
                     found[match["job"]] = read[0], read[1]
-            elif match["part"] and (each := _read(path, PART)):
+            elif match["part"] and (each := self._read(path, PART)):
                 parts.setdefault(match["part"], {})[match["token"]] = each[0]
         for name, noted in self._jobs.copy().items():
             found.setdefault(name, noted)
@@ -262,6 +263,22 @@ class Parts:
             error,
         )
 
+    def _read(
+        self, path: Path, decoder: Decoder[T], *, whole: bool = False
+    ) -> tuple[T, float] | None:
+        """What the (first line of the) file says, and when it was written; None if it cannot be."""
+        try:
+            with path.open("rb") as file:
+                data = file.read() if whole else file.readline(LONGEST)
+                return decoder.decode(data), os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:  # it has been tidied away since
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                LOGGER.warning("%s is left out, it cannot be read: %s", path, error)
+            return None
+
     def _taken(self, id_: str) -> int:
         taken = sum(len(data) for _, data in self._mine.get(id_, {}).values())
         for path, match in self._files():
@@ -298,17 +315,6 @@ def _made(directory: Path) -> str:
         return str((directory / "group.json").stat().st_mtime_ns)
     except OSError:
         return ""
-
-
-def _read(path: Path, decoder: Decoder[T], *, whole: bool = False) -> tuple[T, float] | None:
-    """What the (first line of the) file says, and when it was written; None if it cannot be."""
-    try:
-        with path.open("rb") as file:
-            data = file.read() if whole else file.readline(LONGEST)
-            return decoder.decode(data), os.fstat(file.fileno()).st_mtime
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        LOGGER.debug("%s is left out: %s", path, error)
-        return None
 
 
 def _remove(path: Path) -> None:

@@ -152,15 +152,19 @@ def test_what_is_too_much_for_itself_is_said(parts, monkeypatch):
     assert found[f"{2:016x}"].note == "the others have left no room for what it found"
 
 
-def test_what_cannot_be_read_is_left_out(files, directory):
+def test_what_cannot_be_read_is_left_out_and_said_once(files, directory, caplog):
     leave(files, job())
+    whole = set(names(directory))
     (directory / f"job-profile-{2:016x}.json").write_bytes(b"\xff{")
     (directory / f"job-profile-{3:016x}.json").write_text('{"kind": 1}')
     (directory / f"job-profile-{4:016x}.json").mkdir()
     (directory / f"part-profile-{1:016x}-7-ab.bin").write_bytes(b"no JSON")
     (directory / f"part-profile-{5:016x}-7-ab.bin").write_bytes(b"{}\n")
-    (left,) = files.left()
-    assert [part.process for part in left.parts] == [ME]
+    for _ in range(2):
+        (left,) = files.left()
+        assert [part.process for part in left.parts] == [ME]
+    said = sorted(record.getMessage().partition(" is left out")[0] for record in caplog.records)
+    assert said == sorted(str(directory / name) for name in set(names(directory)) - whole)
     (directory / f"part-profile-{1:016x}-{ME.pid}-{ME.token}.bin").write_bytes(b"{}\nnot zlib")
     ((_, data),) = files.bodies(job().id, [ME.token])
     with pytest.raises(ValueError, match="cannot be read"):

@@ -5,8 +5,8 @@ directory (:mod:`c2cotel.broadcast.local`), also while Redis is away. Where Redi
 those of other hosts are reached through it (:mod:`c2cotel.broadcast.remote`); the question says
 who has it already, so that each process hears it once.
 
-Callbacks run in a few threads of their own, not in those that listen; those of prompt channels in
-others, so that no slow callback keeps them from answering. At a fork the child closes
+Callbacks run in a few threads of their own (:mod:`c2cotel.broadcast.subscriptions`), not in those
+that listen. At a fork the child closes
 what it inherited. It listens by itself only if its parent did not, but was asked to: that is
 gunicorn's master with ``--preload``.
 """
@@ -24,11 +24,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from opentelemetry.metrics import MeterProvider
 
-from c2cotel.broadcast import messages
 from c2cotel.broadcast.asking import Asking
 from c2cotel.broadcast.link import Link
 from c2cotel.broadcast.listener import LocalListener
@@ -37,6 +36,7 @@ from c2cotel.broadcast.messages import Callback, Ignored, Process, Question, Rep
 from c2cotel.broadcast.metrics import Numbers
 from c2cotel.broadcast.sockets import Held
 from c2cotel.broadcast.subscriber import Subscriber
+from c2cotel.broadcast.subscriptions import Subscriptions
 from c2cotel.metrics import lineage
 from c2cotel.metrics.directory import at_fork
 from c2cotel.pool import DaemonPool
@@ -44,16 +44,9 @@ from c2cotel.redis import Connections
 
 LOGGER = logging.getLogger(__name__)
 
-_THREADS: Final = 8
-_PROMPT_THREADS: Final = 2
 _PENDING: Final = 100
 # Seconds that starting waits for Redis.
 _FIRST_ATTEMPT: Final = 1.0
-
-
-class _Subscribed(NamedTuple):
-    callback: Callback
-    pool: DaemonPool
 
 
 class Broadcaster:
@@ -71,15 +64,13 @@ class Broadcaster:
     ) -> None:
         self._host = host or socket.gethostname()
         self._meter_provider = meter_provider
-        self._callbacks: dict[str, _Subscribed] = {}
         self._on_start: list[Callable[[], None]] = []
         self._on_connected: list[Callable[[], None]] = []
-        self._pool = DaemonPool(_THREADS, _PENDING, "c2cotel-broadcast")
-        self._prompt = DaemonPool(_PROMPT_THREADS, _PENDING, "c2cotel-broadcast-prompt")
         # One at a time, and never refused because of questions; of many that wait, one does.
         self._connected = DaemonPool(1, _PENDING, "c2cotel-broadcast-connected")
         self._held = Held()
         self._ignored = Ignored()
+        self._subscriptions = Subscriptions(self._ignored)
         self._numbers: Numbers | None = None
         self._link: Link | None = None
         self._forget()
@@ -139,7 +130,7 @@ class Broadcaster:
                 self._link,
                 self.prefix,
                 self.process,
-                channels=lambda: tuple(self._callbacks),
+                channels=lambda: self._subscriptions.channels,
                 deliver=self._deliver,
                 connected=self._has_connected,
                 ignored=self._ignored,
@@ -172,7 +163,7 @@ class Broadcaster:
     def stop(self) -> None:
         """Stop listening, and forget the subscriptions and everything else."""
         with self._lock:
-            self._callbacks.clear()
+            self._subscriptions.clear()
             self._on_start.clear()
             self._on_connected.clear()
             self._end()
@@ -242,6 +233,7 @@ class Broadcaster:
     def _renew(self) -> None:
         """In a forked child."""
         self._held.drop()
+        self._subscriptions.renew()
         if self._link is not None:
             self._link.drop()
         self._become()
@@ -265,44 +257,20 @@ class Broadcaster:
         When it returns, other processes can ask this one. An earlier callback is replaced. A
         *prompt* one is called also while many others take long; it does not take long itself.
         """
-        if not channel or len(channel) > messages.LONGEST_CHANNEL // 2:
-            raise ValueError(f"{channel[:40]!r} is not the name of a channel: 1 to 256 characters.")
-        subscribed = _Subscribed(callback, self._prompt if prompt else self._pool)
-        with self._lock:
-            self._callbacks = {**self._callbacks, channel: subscribed}
+        self._subscriptions.add(channel, callback, prompt=prompt)
         if self._subscriber is not None:
             self._subscriber.refresh(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Do not answer on *channel* any more."""
-        with self._lock:
-            self._callbacks = {name: c for name, c in self._callbacks.items() if name != channel}
+        self._subscriptions.remove(channel)
 
     def subscribed(self, channel: str) -> Callback | None:
         """What answers on *channel* in this process; nothing where only forked ones listen."""
-        known = self._callbacks.get(channel)
-        return known.callback if known is not None and not self._put_off else None
+        return None if self._put_off else self._subscriptions.callback(channel)
 
     def _deliver(self, question: Question, reply: Reply) -> None:
-        subscribed = self._callbacks.get(question.channel)
-        if subscribed is None:
-            reply(None)
-        elif not subscribed.pool.submit(self._answer, question, subscribed.callback, reply):
-            LOGGER.warning(
-                "A question on %s is not answered: %d others wait already.",
-                question.channel,
-                _PENDING,
-            )
-            reply(messages.refusal(503, "Too many questions wait already.", self.process))
-
-    def _deliver_here(self, question: Question, reply: Reply) -> None:
-        if (subscribed := self._callbacks.get(question.channel)) is None:
-            reply(None)
-        else:
-            self._answer(question, subscribed.callback, reply)
-
-    def _answer(self, question: Question, callback: Callback, reply: Reply) -> None:
-        reply(messages.answer(question, callback, self.process, self._ignored))
+        self._subscriptions.deliver(question, reply, self.process)
 
     # Asking
 
@@ -329,7 +297,7 @@ class Broadcaster:
         replies = Replies(
             [each.answer for each in heard], tuple(silent), tuple(each.process for each in heard)
         )
-        known = channel if channel in self._callbacks else None
+        known = channel if self._subscriptions.callback(channel) is not None else None
         self._numbers = self._numbers or Numbers(self._meter_provider)
         self._numbers.asked(known, time.monotonic() - began, replies)
         if silent:
@@ -389,7 +357,7 @@ class Broadcaster:
         with Asking(channel, params or {}, wants_answers=wants_answers) as asking:
             reply = asking.here(self.process).reply if here else None
             # In a thread of a pool all others may wait for the same: not for another thread.
-            inline = self._pool.is_mine() or self._prompt.is_mine()
+            inline = self._subscriptions.is_answering()
             if reply and not inline:
                 self._deliver(asking.question, reply)
             if self.directory is not None:
@@ -397,7 +365,7 @@ class Broadcaster:
             if self._link is not None:
                 asking.remote(self._link, self.prefix, self.process, self._ignored)
             if reply and inline:
-                self._deliver_here(asking.question, reply)
+                self._subscriptions.deliver_here(asking.question, reply, self.process)
             yield asking
 
 

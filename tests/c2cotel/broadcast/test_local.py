@@ -157,11 +157,11 @@ def test_what_many_threads_subscribe_at_once_is_all_asked(asker):
     try:
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda channel: asking.subscribe(channel, lambda: 1), channels))
-            assert set(channels) <= set(asking._callbacks)
+            assert set(channels) <= set(asking._subscriptions.channels)
             list(threads.map(asking.unsubscribe, channels))
     finally:
         sys.setswitchinterval(interval)
-    assert not set(channels) & set(asking._callbacks)
+    assert not set(channels) & set(asking._subscriptions.channels)
 
 
 def test_a_prompt_channel_is_answered_while_other_callbacks_hang(member, asker, clock):
@@ -233,7 +233,7 @@ def test_too_many_questions_get_an_answer_that_says_so(asker, caplog, eventually
     asking.subscribe("wait", lambda: release.wait(20))
     with ThreadPoolExecutor(108) as threads:
         asked = [threads.submit(asking.ask, "wait") for _ in range(8 + 100)]
-        eventually(lambda: len(asking._pool._work) == 100)
+        eventually(lambda: len(asking._subscriptions._pool._work) == 100)
         (refused,) = asking.ask("wait").answers
         release.set()
         assert [each.result().answers for each in asked] == [[True]] * 108

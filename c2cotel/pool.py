@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from c2cotel.metrics.directory import at_fork
+from c2cotel.forking import at_fork
 
 LOGGER = logging.getLogger(__name__)
 

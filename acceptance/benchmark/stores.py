@@ -83,8 +83,8 @@ class C2cotel(Store):
     """Ours."""
 
     def __init__(self, folder: Path, endpoint: str) -> None:
-        from c2cotel.metrics.directory import join
         from c2cotel.metrics.fold import Folder
+        from c2cotel.metrics.joining import join
         from c2cotel.metrics.provider import MeterProvider
         from c2cotel.metrics.scrape import Scraper
         from c2cotel.metrics.store import Store as SharedStore

@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from c2cotel import redis
 from c2cotel.broadcast.broadcaster import Broadcaster, broadcaster
 from c2cotel.broadcast.messages import Process, Replies
-from c2cotel.metrics.directory import RunDirectoryError, shared
+from c2cotel.metrics.directory import RunDirectoryError
+from c2cotel.metrics.joining import shared
 from c2cotel.settings import Loaded, load
 
 if TYPE_CHECKING:

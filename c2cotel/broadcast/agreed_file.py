@@ -36,7 +36,8 @@ from c2cotel.broadcast.records import (
     newest_changes,
     read,
 )
-from c2cotel.metrics.directory import lock, write_aside
+from c2cotel.files import write_aside
+from c2cotel.metrics.directory import lock
 
 _WAIT = 0.5
 

@@ -41,7 +41,7 @@ from c2cotel.broadcast.records import (
 )
 from c2cotel.broadcast.stores import Stores
 from c2cotel.broadcast.switch import Switch
-from c2cotel.metrics.directory import at_fork
+from c2cotel.forking import at_fork
 
 LOGGER = logging.getLogger(__name__)
 

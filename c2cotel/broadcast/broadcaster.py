@@ -37,8 +37,8 @@ from c2cotel.broadcast.metrics import Numbers
 from c2cotel.broadcast.sockets import Held
 from c2cotel.broadcast.subscriber import Subscriber
 from c2cotel.broadcast.subscriptions import Subscriptions
+from c2cotel.forking import at_fork
 from c2cotel.metrics import lineage
-from c2cotel.metrics.directory import at_fork
 from c2cotel.pool import DaemonPool
 from c2cotel.redis import Connections
 

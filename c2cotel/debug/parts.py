@@ -27,8 +27,8 @@ from msgspec import structs
 from msgspec.json import Decoder
 
 from c2cotel.debug.job_records import JOB, PART, Job, Left, Part, Participant, State
+from c2cotel.files import write_aside
 from c2cotel.metrics import lineage
-from c2cotel.metrics.directory import write_aside
 
 LOGGER = logging.getLogger(__name__)
 

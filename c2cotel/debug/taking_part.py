@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from c2cotel.broadcast.alarm import Alarm
 from c2cotel.debug.job_records import AnnouncedError, BusyError, Job, Participant, State
 from c2cotel.debug.parts import OVERDUE, Parts
-from c2cotel.metrics.directory import at_fork
+from c2cotel.forking import at_fork
 
 LOGGER = logging.getLogger(__name__)
 

@@ -30,9 +30,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from c2cotel.forking import at_fork
 from c2cotel.health_check.core import Check, Checks, Outcome, failed, nameless, passed, stack_of
 from c2cotel.health_check.metrics import Numbers
-from c2cotel.metrics.directory import at_fork
 from c2cotel.pool import DaemonPool
 from c2cotel_instrumentation.context import without_tracing
 from c2cotel_instrumentation.errors import fail

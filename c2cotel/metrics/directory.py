@@ -26,7 +26,6 @@ An ``flock`` belongs to the open file description, which ``fork`` shares: a chil
 what it inherited, or its dead parent would look alive. :meth:`RunDirectory.renew` does.
 """
 
-import atexit
 import errno
 import fcntl
 import json
@@ -34,30 +33,23 @@ import logging
 import os
 import re
 import shutil
-import stat
-import tempfile
 import threading
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
+from c2cotel.files import write_aside
+from c2cotel.forking import at_fork
 from c2cotel.metrics import lineage
 
 LOGGER = logging.getLogger(__name__)
 
 VARIABLE = "C2C_RUN_DIR"
-PREFIX = "c2cotel-"
 
-# A directory without a group that is younger may be one that is being made.
-_STALE_AFTER = 60.0
-# What a run needs at the least: two slabs of one chunk each.
-_LEAST_BYTES = 128 * 1024
-_JOIN_TIMEOUT = 2.0
+JOIN_TIMEOUT = 2.0
 # Seconds a fork waits for another thread that is about to take or release a lock.
 _FREEZE_TIMEOUT = 1.0
 _OWN = re.compile(
@@ -67,9 +59,6 @@ _OWN = re.compile(
     r"|claim-[0-9a-f]{16}-\d+"
     r"|(job|part)-[a-z_]+-[0-9a-f]{16}(-\d+-[0-9a-f]+)?\.(json|bin)(\.\d+\.tmp)?"
 )
-
-
-_RUN = re.compile(rf"{PREFIX}(\d+-\d+|run-\w+)")
 
 
 class RunDirectoryError(OSError):
@@ -103,7 +92,7 @@ def lock(descriptor: int, operation: int) -> bool:
 
 
 class RunDirectory:
-    """A joined run directory. Made by :func:`join`."""
+    """A joined run directory. Made by :func:`c2cotel.metrics.joining.join`."""
 
     def __init__(self, path: Path, *, temporary: bool) -> None:
         self.path = path
@@ -116,7 +105,7 @@ class RunDirectory:
         with self._alone():
             self._presence = self._open("presence")
             alone = lock(self._presence, fcntl.LOCK_EX)
-            group = _read_group(path)
+            group = read_group(path)
             # A single worker that is recycled leaves nobody behind but its master.
             if group is None or (alone and not lineage.is_alive(group.origin)):
                 self._empty()
@@ -128,7 +117,7 @@ class RunDirectory:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Exclude others that join or leave; waits at most two seconds."""
-        deadline = time.monotonic() + _JOIN_TIMEOUT
+        deadline = time.monotonic() + JOIN_TIMEOUT
         while (held := self.hold("setup")) is None:
             if time.monotonic() > deadline:
                 raise RunDirectoryError(f"{self.path}: another process keeps it locked")
@@ -222,129 +211,11 @@ class RunDirectory:
         os.close(presence)
         ended = self.group.origin == lineage.of(os.getpid())
         if self.group.temporary and (ended or not lineage.is_alive(self.group.origin)):
-            _remove_if_deserted(self.path)
+            remove_if_deserted(self.path)
 
 
-def join(environ: MutableMapping[str, str]) -> RunDirectory:
-    """Join the directory that *environ* names, or make one and write its name there.
-
-    Made on ``/dev/shm``, else in the runtime directory of the user, else in the temporary
-    directory: the first that can be written and has room. Mode 0700.
-
-    Raises:
-        RunDirectoryError: none can; the message says why for each that was tried.
-    """
-    if named := environ.get(VARIABLE):
-        try:
-            return _join(Path(named).absolute(), temporary=False)
-        except OSError as error:
-            raise RunDirectoryError(f"{VARIABLE} = {named}: {error.strerror or error}") from error
-    refused = []
-    for base in _bases(environ):
-        _sweep(base)
-        try:
-            joined = _join(_make_in(base), temporary=True)
-        except OSError as error:
-            refused.append(f"{base}: {error.strerror or error}")
-            continue
-        environ[VARIABLE] = str(joined.path)
-        return joined
-    raise RunDirectoryError("no directory for shared metrics: " + "; ".join(refused))
-
-
-def shared(environ: MutableMapping[str, str] = os.environ) -> RunDirectory:
-    """The directory that this process has joined; the first to ask has it joined.
-
-    It is left when the process ends.
-
-    Raises:
-        RunDirectoryError: none can be joined, as with :func:`join`; the next call tries again.
-    """
-    process = _process()
-    known, named = process.directory, environ.get(VARIABLE)
-    if known is None or known.left or (named and Path(named).absolute() != known.path):
-        known = process.directory = join(environ)
-        atexit.register(known.leave)
-    return known
-
-
-class _Process:
-    """What this process has joined."""
-
-    directory: RunDirectory | None = None
-
-
-@cache
-def _process() -> _Process:
-    return _Process()
-
-
-def _join(path: Path, *, temporary: bool) -> RunDirectory:
-    """Join *path*; if its last process removes it at this moment, make it again."""
-    deadline = time.monotonic() + _JOIN_TIMEOUT
-    while time.monotonic() < deadline:
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except FileExistsError:
-            # mkdir says so, too, of a directory that has gone when it looks again.
-            if path.is_file():
-                raise
-            continue
-        with suppress(FileNotFoundError):
-            return RunDirectory(path, temporary=temporary)
-    raise RunDirectoryError(f"{path}: is removed again and again")
-
-
-def _bases(environ: MutableMapping[str, str]) -> Iterator[Path]:
-    yield Path("/dev/shm")  # noqa: S108 - a directory of mode 0700 is made in it
-    if runtime := environ.get("XDG_RUNTIME_DIR"):
-        yield Path(runtime)
-    with suppress(FileNotFoundError):  # a read-only system has none
-        yield Path(tempfile.gettempdir())
-
-
-def _make_in(base: Path) -> Path:
-    path = base / f"{PREFIX}{lineage.origin()}"
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        if not path.is_symlink() and path.stat().st_uid == os.getuid():
-            return path
-        # Somebody else guessed the name: nothing of ours goes in there.
-        path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}run-", dir=base))
-    probe = path / "probe.tmp"
-    try:
-        with probe.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, _LEAST_BYTES)
-        probe.unlink()
-    except OSError:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    return path
-
-
-def _sweep(base: Path) -> None:
-    """Remove what killed services left behind."""
-    for path in base.glob(PREFIX + "*"):
-        # Nothing else that begins like this is ours to remove.
-        if not _RUN.fullmatch(path.name):
-            continue
-        try:
-            status = path.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-                continue
-            group = _read_group(path)
-            if group is None:
-                deserted = time.time() - status.st_mtime > _STALE_AFTER
-            else:
-                deserted = not lineage.is_alive(group.origin)
-            if deserted:
-                _remove_if_deserted(path)
-        except OSError as error:
-            LOGGER.debug("%s is left alone: %s", path, error)
-
-
-def _remove_if_deserted(path: Path) -> None:
+def remove_if_deserted(path: Path) -> None:
+    """Remove a directory in which nobody is present."""
     descriptors: list[int] = []
     try:
         for name in ("setup", "presence"):
@@ -359,7 +230,7 @@ def _remove_if_deserted(path: Path) -> None:
             os.close(descriptor)
 
 
-def _read_group(path: Path) -> Group | None:
+def read_group(path: Path) -> Group | None:
     """What ``group.json`` says, or ``None`` if there is none that this version can read."""
     try:
         return Group(**json.loads((path / "group.json").read_bytes()))
@@ -367,46 +238,6 @@ def _read_group(path: Path) -> Group | None:
         return None
 
 
-def at_fork(
-    before: Callable[[], None],
-    after_in_parent: Callable[[], None],
-    after_in_child: Callable[[], None],
-) -> None:
-    """``os.register_at_fork`` with methods of an object that it does not keep alive."""
-
-    def weakly(method: Callable[[], None]) -> Callable[[], None]:
-        reference = weakref.WeakMethod(method)
-
-        def call() -> None:
-            if (alive := reference()) is not None:
-                alive()
-
-        return call
-
-    os.register_at_fork(
-        before=weakly(before),
-        after_in_parent=weakly(after_in_parent),
-        after_in_child=weakly(after_in_child),
-    )
-
-
 def own_files(path: Path) -> list[Path]:
     """What of a run may lie in *path*; nothing else there is ours to remove."""
     return [entry for entry in path.iterdir() if _OWN.fullmatch(entry.name)]
-
-
-def write_aside(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write *data* under another name, then rename it to *path*: readers see all or nothing.
-
-    *mode* is as that of :func:`os.open`: what the umask takes away is not given.
-    """
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise

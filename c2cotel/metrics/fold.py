@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from c2cotel.files import write_aside
 from c2cotel.metrics import slab as slabs
-from c2cotel.metrics.directory import RunDirectory, own_files, write_aside
+from c2cotel.metrics.directory import RunDirectory, own_files
 from c2cotel.metrics.merge import FOLD, NEVER_A_SLAB, Merge, open_slab, read_image, slab_names
 from c2cotel.metrics.slab import Header, Slab
 from c2cotel.metrics.store import encode_series

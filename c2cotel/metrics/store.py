@@ -21,7 +21,8 @@ from typing import Protocol
 
 from opentelemetry.util.types import AttributeValue
 
-from c2cotel.metrics.directory import RunDirectory, at_fork
+from c2cotel.forking import at_fork
+from c2cotel.metrics.directory import RunDirectory
 from c2cotel.metrics.slab import LOST, SCRATCH, Slab, encode_key, first_double
 
 LOGGER = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 
-from c2cotel.metrics.directory import RunDirectory, RunDirectoryError, shared
+from c2cotel.metrics.directory import RunDirectory, RunDirectoryError
+from c2cotel.metrics.joining import shared
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.metrics.serving import Address, Push, Serving

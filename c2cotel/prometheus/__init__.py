@@ -96,7 +96,8 @@ def includeme(config: "Configurator") -> None:
     """
     from pyramid.events import ApplicationCreated
 
-    from c2cotel.metrics.directory import RunDirectoryError, shared
+    from c2cotel.metrics.directory import RunDirectoryError
+    from c2cotel.metrics.joining import shared
     from c2cotel.otel.collectors import announce, listen
     from c2cotel.prometheus import views
     from c2cotel.pyramid import settings_of

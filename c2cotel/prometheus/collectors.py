@@ -56,8 +56,9 @@ class MultiProcessCustomCollector:
     """
 
     def collect(self) -> "Iterable[Metric]":
-        from c2cotel.metrics.directory import RunDirectoryError, shared
+        from c2cotel.metrics.directory import RunDirectoryError
         from c2cotel.metrics.foreign import Foreign
+        from c2cotel.metrics.joining import shared
 
         directory = None
         with suppress(RunDirectoryError):

@@ -19,7 +19,7 @@ from pyramid.config import Configurator
 from pyramid.request import Request
 
 from c2cotel import settings
-from c2cotel.metrics.directory import join
+from c2cotel.metrics.joining import join
 from c2cotel.metrics.merge import Merge
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.store import Store

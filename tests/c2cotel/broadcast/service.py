@@ -20,7 +20,7 @@ from opentelemetry.util._once import Once
 from c2cotel.broadcast import journal
 from c2cotel.broadcast.agreement import Agreement
 from c2cotel.broadcast.broadcaster import Broadcaster
-from c2cotel.metrics.directory import join
+from c2cotel.metrics.joining import join
 from c2cotel.metrics.provider import MeterProvider as SharedMeterProvider
 from c2cotel.metrics.store import Store
 from c2cotel.redis import connect

@@ -7,7 +7,7 @@ import pytest
 from pyramid.config import Configurator
 
 from c2cotel import broadcast, redis_utils
-from c2cotel.metrics.directory import shared
+from c2cotel.metrics.joining import shared
 from c2cotel.settings import SettingsError
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from c2cotel.metrics.directory import RunDirectory, join
+from c2cotel.metrics.directory import RunDirectory
 from c2cotel.metrics.fold import Folder
+from c2cotel.metrics.joining import join
 from c2cotel.metrics.merge import Merge
 from c2cotel.metrics.provider import Meter, MeterProvider
 from c2cotel.metrics.store import Store

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from c2cotel.metrics import directory as directories
-from c2cotel.metrics import lineage
-from c2cotel.metrics.directory import RunDirectoryError, join
+from c2cotel.metrics import joining, lineage
+from c2cotel.metrics.directory import RunDirectoryError
+from c2cotel.metrics.joining import join
 
 ANOTHER_PROGRAM = """
 import os, sys
-from c2cotel.metrics.directory import join
+from c2cotel.metrics.joining import join
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.store import Store
 
@@ -61,7 +62,7 @@ def bases(tmp_path, monkeypatch):
     made = [tmp_path / "first", tmp_path / "second"]
     for path in made:
         path.mkdir()
-    monkeypatch.setattr(directories, "_bases", lambda _: iter(made))
+    monkeypatch.setattr(joining, "_bases", lambda _: iter(made))
     return made
 
 
@@ -248,7 +249,7 @@ def test_joining_while_the_last_one_removes_it_makes_it_again(tmp_path):
 
     def remove():
         while not stop.is_set():
-            directories._remove_if_deserted(run)
+            directories.remove_if_deserted(run)
             time.sleep(0.0005)
 
     remover = threading.Thread(target=remove)
@@ -420,11 +421,11 @@ def test_workers_of_a_master_that_knows_nothing_of_us_find_each_other(tmp_path):
 import os
 import shutil
 from pathlib import Path
-from c2cotel.metrics import directory
-directory._bases = lambda _: iter([Path({str(tmp_path)!r})])
+from c2cotel.metrics import joining
+joining._bases = lambda _: iter([Path({str(tmp_path)!r})])
 for _ in range(2):
     if not (pid := os.fork()):
-        joined = directory.join({{}})
+        joined = joining.join({{}})
         print(joined.group.instance, joined.path.name, flush=True)
         os._exit(0)
     os.waitpid(pid, 0)

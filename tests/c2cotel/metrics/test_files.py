@@ -316,7 +316,8 @@ def test_overflowing_the_merge_and_the_fold_keeps_the_total(small_host):
 FULL = """
 import logging, os, sys
 from pathlib import Path
-from c2cotel.metrics.directory import RunDirectory, _make_in
+from c2cotel.metrics.directory import RunDirectory
+from c2cotel.metrics.joining import _make_in
 from c2cotel.metrics.merge import Merge
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.store import Store
@@ -359,16 +360,16 @@ print("survived")
 NEXT_BASE = """
 import sys
 from pathlib import Path
-from c2cotel.metrics import directory
+from c2cotel.metrics import joining
 
 full, free = map(Path, sys.argv[1:])
 (full / "filler").write_bytes(b"x" * 1_000_000)
 environ = {"XDG_RUNTIME_DIR": str(full), "TMPDIR": str(free)}
-directory.tempfile.tempdir = str(free)
-bases = list(directory._bases(environ))
+joining.tempfile.tempdir = str(free)
+bases = list(joining._bases(environ))
 assert bases[1:] == [full, free], bases
-directory._bases = lambda _: iter(bases[1:])
-joined = directory.join(environ)
+joining._bases = lambda _: iter(bases[1:])
+joined = joining.join(environ)
 assert joined.path.parent == free, joined.path
 assert environ["C2C_RUN_DIR"] == str(joined.path)
 assert [p.name for p in full.iterdir()] == ["filler"], list(full.iterdir())

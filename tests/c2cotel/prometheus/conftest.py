@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from c2cotel import broadcast
-from c2cotel.metrics.directory import join
+from c2cotel.metrics.joining import join
 from c2cotel.metrics.provider import MeterProvider
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.metrics.store import Store

@@ -13,7 +13,7 @@ from pyramid.request import Request
 
 sys.path.insert(0, str(Path(__file__).parent))
 import conftest
-from c2cotel.metrics.directory import shared
+from c2cotel.metrics.joining import shared
 
 
 def main():

@@ -65,3 +65,11 @@ def test_the_check_finds_every_request_everywhere():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "wrong" not in done.stdout
+
+
+def test_json_is_for_the_check():
+    done = subprocess.run(
+        [script("c2cotel"), "demo", "--json"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("c2cotel demo: --json is for what --check finds")

@@ -1,6 +1,5 @@
 """``c2cotel dashboards``: the Grafana dashboards and Prometheus rules, to where they are used."""
 
-import argparse
 import json
 import os
 import re
@@ -13,23 +12,25 @@ from typing import Any, Final
 from c2cotel.boards import core
 from c2cotel.boards.core import ChoiceError, Collection
 from c2cotel.boards.promql import JOB
-from c2cotel.cli import CommandError
+from c2cotel.cli import CommandError, FailedError
+from c2cotel.cli._parser import Parser
 
-HELP = "list, export or push the Grafana dashboards; export the Prometheus rules"
+HELP = "list, export or push Grafana dashboards and Prometheus rules"
 
 _TOKEN_VARIABLE: Final = "GRAFANA_TOKEN"  # noqa: S105 - its name
 
-_EXAMPLES = """\
-examples:
-  c2cotel dashboards list
-  c2cotel dashboards export grafana/dashboards
-  c2cotel dashboards export monitoring --prefix shop --threshold latency=2 \\
-      --dashboard-url https://grafana.example.org
-  c2cotel dashboards push --url https://grafana.example.org --token-file token --folder Services
+EXAMPLES = """\
+c2cotel dashboards list
+c2cotel dashboards export grafana/dashboards
+c2cotel dashboards export monitoring --prefix shop --threshold latency=2 \\
+    --dashboard-url https://grafana.example.org
+c2cotel dashboards push --url https://grafana.example.org --token-file token \\
+    --folder Services
 """
+FAILS = "a file cannot be written, or Grafana does not take a dashboard"
 
 
-class _Mixed(ArgumentParser):
+class _Mixed(Parser):
     """Takes names before, between and after options; argparse by itself stops at the first."""
 
     _mixing = False
@@ -46,8 +47,6 @@ class _Mixed(ArgumentParser):
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A parser for each of list, export and push."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="action", parser_class=_Mixed
     )
@@ -65,8 +64,7 @@ def run(args: Namespace) -> int:
     except ChoiceError as error:
         raise CommandError(str(error)) from error
     except (FileNotFoundError, WritingError) as error:
-        print(f"c2cotel dashboards: {error}", file=sys.stderr)
-        return 1
+        raise FailedError(str(error)) from error
     return status
 
 
@@ -74,7 +72,12 @@ def run(args: Namespace) -> int:
 
 
 def _add_list(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs: one object")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="for programs: an object of dashboards (name, title, uid, description), alerts "
+        "(names) and thresholds (name, default, alerts)",
+    )
     parser.set_defaults(act=_list)
 
 
@@ -152,7 +155,7 @@ def _export(args: Namespace, found: Collection) -> int:
         dashboard_url=args.dashboard_url,
         runbook_url=args.runbook_url,
     )
-    files = core.exported(found, args.names, changes)
+    files = core.exported(found, args.names, changes, args.dir)
     write(args.dir, files, replace=args.force)
     for path in files:
         print(args.dir / path)
@@ -199,7 +202,8 @@ def _push(args: Namespace, found: Collection) -> int:
     if args.folder is not None and not args.folder.strip():
         raise CommandError("--folder: write the title of a folder, or leave it out.")
 
-    from c2cotel.boards.push import Grafana, PushError, push
+    from c2cotel.boards.exchange import PushError
+    from c2cotel.boards.push import Grafana, push
 
     failed = False
     try:
@@ -209,8 +213,7 @@ def _push(args: Namespace, found: Collection) -> int:
                 out = sys.stderr if outcome.failed else sys.stdout
                 print(f"{outcome.name}: {outcome.text}", file=out, flush=True)
     except PushError as error:
-        print(f"c2cotel dashboards: {error}", file=sys.stderr)
-        return 1
+        raise FailedError(str(error)) from error
     return 1 if failed else 0
 
 

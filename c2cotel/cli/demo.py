@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from c2cotel.cli import CommandError
+from c2cotel.cli import CommandError, FailedError
+from c2cotel.cli._output import print_json
+from c2cotel.cli._values import whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +30,26 @@ if TYPE_CHECKING:
     from c2cotel_acceptance.telemetry import OtlpReceiver, Span
     from c2cotel_acceptance.traffic import Call, Traffic
 
-HELP = "run the example application with real servers; --check verifies what it tells"
+HELP = "run the example application with real servers, and look at it"
+ABOUT = """\
+It starts a PostgreSQL, a Valkey, a collector and, where it is installed, a
+Prometheus on free ports, and the example under gunicorn. Ctrl-C ends it all.
+With --check --json it prints an object: ok (a boolean), requests, seconds, and
+findings, each with what, expected, found (numbers by where it was looked) and
+ok."""
+EXAMPLES = """\
+c2cotel demo
+c2cotel demo --port 8080 --workers 4
+c2cotel demo --check --requests 300
+"""
+FAILS = "something does not start; with --check, a request is not found everywhere"
+NEEDS: Final = (
+    "demo",
+    (
+        *("alembic", "gunicorn", "plaster_pastedeploy", "psycopg", "pyramid_tm"),
+        *("requests", "rich", "zope.sqlalchemy"),
+    ),
+)
 
 _DURATION = "http_server_request_duration_seconds_count"
 _TRACKING = "/api/tracking/{depth}"
@@ -47,35 +68,41 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="send requests, verify that each is counted, traced and logged, and exit",
     )
     parser.add_argument(
-        "--requests", type=int, default=1000, help="how many --check sends (default %(default)s)"
+        "--json", action="store_true", help="with --check: its findings, as one object for programs"
     )
     parser.add_argument(
-        "--port", type=int, help="where the application listens (default: any free port)"
+        "--requests",
+        type=whole_number(1),
+        default=1000,
+        help="how many --check sends (default %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="of gunicorn (default %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=4, help="of each worker (default %(default)s)"
+        "--port",
+        type=whole_number(1, 65535),
+        help="where the application listens (default: any free port)",
+    )
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=2, help="of gunicorn (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=whole_number(1), default=4, help="of each worker (default %(default)s)"
     )
 
 
 def run(args: Namespace) -> int:
-    try:
-        from rich.console import Console
+    from rich.console import Console
 
-        from c2cotel_acceptance.processes import MissingError
-    except ImportError as error:
-        raise CommandError(
-            f"this needs {error.name}, which is not installed: pip install 'c2cotel[demo]'"
-        ) from error
+    from c2cotel_acceptance.processes import MissingError
+
+    if args.json and not args.check:
+        raise CommandError("--json is for what --check finds: add that, or leave it out.")
     talk = Console(stderr=True, highlight=False)
     try:
         with _nothing_left_behind(), contextlib.ExitStack() as stack:
             demo = _start(args, stack, talk)
-            return _check(demo, args.requests) if args.check else _watch(demo)
+            return _check(demo, args) if args.check else _watch(demo)
     except (MissingError, RuntimeError, TimeoutError) as error:
-        talk.print("The demo failed.", style="red")
-        talk.print(str(error), markup=False, soft_wrap=True)
-        return 1
+        raise FailedError(str(error)) from error
     except KeyboardInterrupt:
         talk.print("Ended; nothing is left behind.")
         return 130 if args.check else 0
@@ -259,10 +286,10 @@ class _Finding:
         return all(found == self.expected for found in self.found.values())
 
 
-def _check(demo: _Demo, count: int) -> int:
+def _check(demo: _Demo, args: Namespace) -> int:
     """Send requests, compare what was answered with what was told, print the comparison."""
-    with _step(demo.talk, f"{count} requests"):
-        traffic = _send(demo.gunicorn.url, count)
+    with _step(demo.talk, f"{args.requests} requests"):
+        traffic = _send(demo.gunicorn.url, args.requests)
     expected = _expected(traffic)
     with _step(demo.talk, "The telemetry's arrival"):
         spans = _settled(lambda: _traced(demo.receiver, expected), expected)
@@ -286,7 +313,7 @@ def _check(demo: _Demo, count: int) -> int:
     if demo.prometheus:
         asked = _asked(demo.prometheus, f"sum({_DURATION})", total)
         findings.append(_Finding("all, in Prometheus", total, {"/metrics": asked}))
-    _print_table(findings, traffic)
+    (_print_json if args.json else _print_table)(findings, traffic)
     if all(finding.good for finding in findings):
         return 0
     demo.talk.print(
@@ -409,6 +436,20 @@ def _asked(prometheus: "Prometheus", expression: str, expected: int) -> int:
     with contextlib.suppress(TimeoutError):
         prometheus.wait_value(expression, expected, timeout=10)
     return int(prometheus.value(expression))
+
+
+def _print_json(findings: list[_Finding], traffic: "Traffic") -> None:
+    print_json(
+        {
+            "ok": all(finding.good for finding in findings),
+            "requests": traffic.total,
+            "seconds": traffic.seconds,
+            "findings": [
+                {"what": it.what, "expected": it.expected, "found": it.found, "ok": it.good}
+                for it in findings
+            ],
+        }
+    )
 
 
 def _print_table(findings: list[_Finding], traffic: "Traffic") -> None:

@@ -8,15 +8,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from c2cotel.cli._output import print_json
 from c2cotel.cli.settings import _ini, _print_table
-from c2cotel.settings import Loaded, Settings, load, rows
 
 if TYPE_CHECKING:
     from c2cotel.otel.checks import Check
+    from c2cotel.settings import Loaded, Settings
 
 HELP = "say what is configured, what is active, and whether it can work"
+ABOUT = """\
+To be run as the application is: same user, environment and machine. Nothing is
+changed, no port is kept, and no telemetry is sent but an empty message to each
+collector. With --json it is an object: ok (a boolean), settings (those that are
+not their default, as `c2cotel settings --json` has them) and checks, each with
+name, state (ok, warn or FAIL), text and remedy."""
+EXAMPLES = """\
+c2cotel doctor
+c2cotel doctor production.ini
+c2cotel doctor --json | jq '.checks[] | select(.state == "FAIL")'
+"""
+FAILS = "a check failed; its line says what to do"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,18 +41,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print what is set, then one line a check; 1 if one of them failed.
+    """Print what is set, then one line a check; 1 if one of them failed."""
+    from c2cotel.settings import load, rows
 
-    To be run as the application is: same user, environment and machine. Nothing is changed, no
-    port is kept, and no telemetry is sent but an empty message to each collector.
-    """
     loaded = load(os.environ, _ini(args.config_uri) if args.config_uri else {})
     table = [row for row in rows(loaded) if row.origin != "default"]
     hide = _secrets(os.environ)
     if args.json:
         checks = [_without(check, hide) for check in _checks(loaded, os.environ)]
         told = {"ok": not _failed(checks), "settings": table, "checks": checks}
-        print(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        print_json(told)
         return 1 if _failed(checks) else 0
     if table:
         _print_table(table)
@@ -55,7 +64,7 @@ def run(args: Namespace) -> int:
     return 1 if _failed(checks) else 0
 
 
-def _checks(loaded: Loaded, environ: Mapping[str, str]) -> "Iterator[Check]":
+def _checks(loaded: "Loaded", environ: Mapping[str, str]) -> "Iterator[Check]":
     environ = dict(environ)
     with _without_variable("OTEL_PROPAGATORS"):
         from c2cotel.otel import checks, network
@@ -71,7 +80,7 @@ def _checks(loaded: Loaded, environ: Mapping[str, str]) -> "Iterator[Check]":
     yield from _check_access(loaded.settings)
 
 
-def _check_access(settings: Settings) -> "Iterator[Check]":
+def _check_access(settings: "Settings") -> "Iterator[Check]":
     """Whether anybody can log in."""
     from c2cotel.otel.checks import Check
 
@@ -126,6 +135,8 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
 
 
 def _without(check: "Check", secrets: Sequence[str]) -> "Check":
+    import msgspec
+
     text, remedy = check.text, check.remedy
     for secret in secrets:
         text, remedy = text.replace(secret, "***"), remedy.replace(secret, "***")

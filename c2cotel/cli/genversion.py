@@ -9,8 +9,19 @@ from pathlib import Path
 
 from c2cotel import cli
 from c2cotel.cli import CommandError
+from c2cotel.cli._output import write
 
-HELP = "write versions.json: the git hash and the version of every installed package"
+HELP = "write versions.json: the git hash, and every package's version"
+ABOUT = """\
+To be run when an image is built: the application in it then serves the file at
+/c2c/versions.json. It is an object: main has git_hash and, if there is one,
+git_tag; packages has the version of each installed package by its name."""
+EXAMPLES = """\
+c2cotel genversion $(git rev-parse HEAD)
+c2cotel genversion "$GIT_TAG" "$GIT_HASH" --output /app/versions.json
+c2cotel genversion $(git rev-parse HEAD) --output - | jq .packages.pyramid
+"""
+FAILS = "the file cannot be written"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         default=Path("versions.json"),
         metavar="FILE",
-        help="what to write, versions.json by default",
+        help="what to write, versions.json by default; - is standard output",
     )
 
 
@@ -34,11 +45,7 @@ def run(args: Namespace) -> int:
     if tag := _checked("tag", args.git_tag or ""):
         main["git_tag"] = tag
     text = json.dumps({"main": main, "packages": installed()}, indent=2)
-    try:
-        args.output.write_text(f"{text}\n", encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(f"{args.output} cannot be written: {reason}") from error
+    write(args.output, f"{text}\n".encode())
     return 0
 
 

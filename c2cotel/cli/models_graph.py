@@ -1,36 +1,33 @@
 """``c2cotel models-graph MODULE``: the SQLAlchemy models of an application, drawn."""
 
-import argparse
 import contextlib
 import importlib
 import os
 import shutil
 import subprocess
 import sys
-import traceback
 import warnings
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from c2cotel.cli import CommandError
+from c2cotel.cli import CommandError, FailedError
+from c2cotel.cli._output import write
 
 HELP = "draw the inheritance and the relations of SQLAlchemy models"
+EXAMPLES = """\
+c2cotel models-graph hello_app.models | dot -Tpdf > models.pdf
+c2cotel models-graph hello_app.models --output models.svg
+c2cotel models-graph hello_app.models --base Document --output documents.png
+"""
+FAILS = "Graphviz failed, or the file cannot be written"
 
 _FORMATS: Final = ("dot", "svg", "png")
-_EXAMPLES: Final = """\
-examples:
-  c2cotel models-graph hello_app.models | dot -Tpdf > models.pdf
-  c2cotel models-graph hello_app.models --output models.svg
-  c2cotel models-graph hello_app.models --base Document --format png --output documents.png
-"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The module, what of it, and the form of the picture."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EXAMPLES
     parser.add_argument(
         "module",
         metavar="MODULE",
@@ -46,30 +43,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "default what the name of the file says, else dot",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="by default standard output")
-    parser.add_argument("--debug", action="store_true", help="show the stack of an error, too")
 
 
 def run(args: Namespace) -> int:
     """Write the graph."""
-    try:
-        picture = _picture(args)
-        if args.output is None:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(picture)
-            sys.stdout.buffer.flush()
-        else:
-            _write(args.output, picture)
-    except CommandError:
-        if args.debug:
-            traceback.print_exc()
-        raise
+    write(args.output, _picture(args))
     return 0
 
 
 def _picture(args: Namespace) -> bytes:
     form = args.format or (args.output.suffix.removeprefix(".") if args.output else "")
     form = form if form in _FORMATS else "dot"
-    if form == "png" and args.output is None and sys.stdout.isatty():
+    if form == "png" and _to_terminal(args.output):
         raise CommandError("A png is not for a terminal: add --output FILE.")
     dot = shutil.which("dot")
     if form != "dot" and dot is None:
@@ -84,6 +69,10 @@ def _picture(args: Namespace) -> bytes:
     except ModelsGraphError as error:
         raise CommandError(str(error)) from error
     return graph if dot is None or form == "dot" else _drawn(dot, form, graph)
+
+
+def _to_terminal(path: Path | None) -> bool:
+    return (path is None or str(path) == "-") and sys.stdout.isatty()
 
 
 def _imported(name: str) -> ModuleType:
@@ -107,13 +96,5 @@ def _drawn(dot: str, form: str, graph: bytes) -> bytes:
     done = subprocess.run([dot, f"-T{form}"], input=graph, capture_output=True, check=False)  # noqa: S603 - Graphviz
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())
-        raise CommandError(f"{dot} failed ({done.returncode}): {said}")
+        raise FailedError(f"{dot} failed ({done.returncode}): {said}")
     return done.stdout
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.write_bytes(content)
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(f"{path} cannot be written: {reason}") from error

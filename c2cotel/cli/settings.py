@@ -4,14 +4,25 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from c2cotel.cli import CommandError
-from c2cotel.settings import Row, load, markdown_table, rows
+from c2cotel.cli._output import print_json
+
+if TYPE_CHECKING:
+    from c2cotel.settings import Row
 
 HELP = "list all settings, their values and where these come from"
+ABOUT = """\
+They come from the environment and, where one is given, from an ini file. What
+is secret is masked. With --json it is a list of objects with name, value,
+origin, environment, ini, default and description."""
+EXAMPLES = """\
+c2cotel settings
+c2cotel settings c2c:///app/production.ini
+c2cotel settings --json | jq '.[] | select(.origin != "default")'
+"""
+FAILS = "a setting cannot be what it is set to"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,12 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the settings; 1 if one of them has a problem, which is then said on stderr."""
+    from c2cotel.settings import load, markdown_table, rows
+
     if args.markdown:
         print(markdown_table())
         return 0
     loaded = load(os.environ, _ini(args.config_uri) if args.config_uri else {})
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(rows(loaded)), indent=2).decode())
+        print_json(rows(loaded))
     else:
         _print_table(rows(loaded))
     for problem in loaded.problems:
@@ -60,7 +73,7 @@ def _ini(config_uri: str) -> Mapping[str, Any]:
     return settings
 
 
-def _print_table(table: Sequence[Row]) -> None:
+def _print_table(table: "Sequence[Row]") -> None:
     cells = [(row.environment[0], _shown(row.value), row.origin) for row in table]
     widths = [max(len(line[column]) for line in cells) for column in (0, 1)]
     for name, value, origin in cells:

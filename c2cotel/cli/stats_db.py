@@ -1,44 +1,47 @@
 """``c2cotel stats-db``: tables, indexes and numbers of your own of a PostgreSQL, as metrics."""
 
-import argparse
 import sys
-import traceback
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from c2cotel import cli
-from c2cotel.cli import CommandError
+from c2cotel.cli import CommandError, FailedError
+from c2cotel.cli._output import print_json
 
-HELP = "tell the sizes and the use of a PostgreSQL's tables and indexes as metrics"
+if TYPE_CHECKING:
+    from c2cotel.stats_db.postgresql import Statistics
+
+HELP = "tell sizes and use of a PostgreSQL's tables as metrics"
+ABOUT = """\
+Without --prometheus-url the numbers are pushed by OTLP, if
+OTEL_METRICS_EXPORTER or an endpoint of OTLP says so; else they are served for
+one scrape, on C2C_PROMETHEUS_PORT or 9090. Whoever does not answer, be it the
+database or the one that takes the numbers, is tried C2COTEL_STATS_DB_TRYNUMBER
+times, C2COTEL_STATS_DB_SLEEP seconds apart. Queries that fail do not keep the
+other numbers from being told.
+
+With --json they go to standard output instead: an object with database,
+numbers (each with name, unit, description, attributes and value) and failures
+(each with what and why)."""
+EXAMPLES = """\
+c2cotel stats-db --db postgresql+psycopg://monitor@db/app --schema main
+c2cotel stats-db production.ini --prometheus-url http://pushgateway:9091
+c2cotel stats-db --extra "SELECT 'users', count(*) FROM users" \\
+    --extra-gauge "SELECT state, count(*) FROM jobs GROUP BY state" \\
+    jobs "Jobs by state"
+c2cotel stats-db --db postgresql+psycopg://monitor@db/app --json
+"""
+FAILS = "a query failed, or the database or who takes the numbers is away"
 
 DEFAULT_URI: Final = "c2c:///app/production.ini"
 _WIDTH: Final = 30
 
-_EPILOG = """\
-Without --prometheus-url the numbers are pushed by OTLP, if OTEL_METRICS_EXPORTER or an endpoint of
-OTLP says so; else they are served for one scrape, on C2C_PROMETHEUS_PORT or 9090.
-
-examples:
-  c2cotel stats-db --db postgresql+psycopg://monitor@db/app --schema main --schema archive
-  c2cotel stats-db c2c:///app/production.ini --prometheus-url http://pushgateway:9091
-  c2cotel stats-db --extra "SELECT 'users', count(*) FROM users" \\
-      --extra-gauge "SELECT state, count(*) FROM jobs GROUP BY state" jobs "Jobs by state"
-
-exit status:
-  0  everything was told
-  1  a query failed (the others are told), the database cannot be reached, or nobody takes the
-     numbers; after C2COTEL_STATS_DB_TRYNUMBER tries, C2COTEL_STATS_DB_SLEEP seconds between
-  2  what is asked for cannot be: a wrong option or setting, a schema that does not exist
-"""
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The database, what to ask it, and where to tell it."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EPILOG
     parser.add_argument(
         "config_uri",
         nargs="?",
@@ -79,8 +82,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("SQL", "NAME", "HELP"),
         help="the same, told as c2c.database.NAME; may be repeated",
     )
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--prometheus-url", metavar="URL", help="of a Pushgateway, to push the numbers to"
+    )
+    where.add_argument(
+        "--json", action="store_true", help="print the numbers, and send them to nobody"
     )
     parser.add_argument(
         "--prometheus-instance",
@@ -88,24 +95,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what pushes: the instance of the group in the Pushgateway, none by default; of the "
         "service with OTLP, the database's address by default",
     )
-    parser.add_argument("--debug", action="store_true", help="show the stack of an error, too")
 
 
 def run(args: Namespace) -> int:
     """Take the numbers and send them; 1 if one of both failed, which is then said on stderr."""
-    from c2cotel.settings import SettingsError
     from c2cotel.stats_db.database import UnreachableError
     from c2cotel.stats_db.sending import SendingError
 
     try:
         return _run(args)
     except (UnreachableError, SendingError) as error:
-        _show_stack(args)
-        _say(str(error))
-        return 1
-    except (CommandError, SettingsError):
-        _show_stack(args)
-        raise
+        raise FailedError(str(error)) from error
 
 
 def main() -> int:
@@ -125,7 +125,9 @@ def _run(args: Namespace) -> int:
     loaded.raise_for_application("stats-db")
     settings = loaded.settings
     made = engine(ini, args.db)
-    destination = Destination(settings, args.prometheus_url, args.prometheus_instance)
+    destination = None
+    if not args.json:
+        destination = Destination(settings, args.prometheus_url, args.prometheus_instance)
     bar = _Bar()
     database = Database(made, settings.stats_db.tries, settings.stats_db.pause, on_try=bar.trying)
     try:
@@ -136,8 +138,29 @@ def _run(args: Namespace) -> int:
         raise CommandError(str(error)) from error
     for failure in statistics.failures:
         _say(f"failed: {failure}")
-    destination.send(statistics.numbers, database.place, _say)
+    if destination is None:
+        print_json(_told(statistics))
+    else:
+        destination.send(statistics.numbers, database.place, _say)
     return 1 if statistics.failures else 0
+
+
+def _told(statistics: "Statistics") -> dict[str, Any]:
+    return {
+        "database": statistics.numbers.namespace,
+        "numbers": [
+            {
+                "name": family.description.name,
+                "unit": family.description.unit,
+                "description": family.description.text,
+                "attributes": dict(row.key),
+                "value": row.values[0],
+            }
+            for family, rows in statistics.numbers.collected()
+            for row in rows
+        ],
+        "failures": statistics.failures,
+    }
 
 
 def _ini(args: Namespace) -> Mapping[str, Any]:
@@ -198,8 +221,3 @@ class _Bar:
 
 def _say(text: str) -> None:
     print(f"c2cotel stats-db: {text}", file=sys.stderr, flush=True)
-
-
-def _show_stack(args: Namespace) -> None:
-    if args.debug:
-        traceback.print_exc()

@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 import pytest
 
-from c2cotel.cli import CommandError, command_names, main
+from c2cotel.cli import CommandError, command_names, demo, main
 from c2cotel.cli import settings as settings_command
 from c2cotel.settings import markdown_table
+from c2cotel_acceptance.traffic import Traffic
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def test_each_module_is_a_command_with_help(capsys):
         main(["--help"])
     assert end.value.code == 0
     out = capsys.readouterr().out
-    assert [name for name in command_names() if not re.search(rf"\n    {name}\s", out)] == []
+    assert [name for name in command_names() if not re.search(rf"\n  {name}\s", out)] == []
 
 
 def test_each_command_explains_itself(capsys):
@@ -37,7 +38,9 @@ def test_each_command_explains_itself(capsys):
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["settings", "--no-such-option"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--debug"], ["no-such-command"], ["settings", "--no-such-option"]]
+)
 def test_wrong_usage_ends_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -175,6 +178,28 @@ def test_settings_starts_without_the_telemetry():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_the_demo_finds_as_json(capsys):
+    findings = [
+        demo._Finding("/api/hello 200", 3, {"/metrics": 3, "spans": 3}),
+        demo._Finding("request ids", 3, {"answers": 3, "log": 2}),
+    ]
+    demo._print_json(findings, Traffic(seconds=1.5))
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": False,
+        "requests": 0,
+        "seconds": 1.5,
+        "findings": [
+            {
+                "what": "/api/hello 200",
+                "expected": 3,
+                "found": {"/metrics": 3, "spans": 3},
+                "ok": True,
+            },
+            {"what": "request ids", "expected": 3, "found": {"answers": 3, "log": 2}, "ok": False},
+        ],
+    }
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -80,6 +80,9 @@ class Meanwhile:
             request.add_response_callback(self._tell)
 
     def _unavailable(self) -> HTTPServiceUnavailable:
+        # Only who has a session comes by here: there is SQLAlchemy.
+        from c2cotel.db.read_only import MAINTENANCE
+
         # With a body, so that it is JSON also where nothing makes JSON of exceptions.
         error = HTTPServiceUnavailable(
             _REFUSAL,
@@ -87,6 +90,7 @@ class Meanwhile:
             body=error_body(_REFUSAL, _UNAVAILABLE),
             content_type="application/json",
         )
+        setattr(error, MAINTENANCE, True)
         keep_out_of_caches(error)
         return error
 

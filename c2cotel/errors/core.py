@@ -90,6 +90,12 @@ def unreadable(error: Exception) -> Verdict:
     return Verdict(_BAD_REQUEST, message, logging.WARNING, traced=False)
 
 
+def is_for_maintenance(error: BaseException) -> bool:
+    """Whether it is maintenance of the database that *error* tells of."""
+    # Set by c2cotel.db.read_only and c2cotel.db_maintenance.
+    return bool(getattr(error, "c2c_maintenance", False))
+
+
 def said(error: BaseException) -> str:
     """Its text; the name of its class where that fails."""
     try:
@@ -140,7 +146,7 @@ def _only_readable(error: BaseException) -> Verdict | None:
     """Of a write where one can only read: on a replica, or during maintenance."""
     if not refused_write(getattr(error, "orig", None) or error):
         return None
-    if getattr(error, "c2c_maintenance", False):  # set by c2cotel.db.read_only
+    if is_for_maintenance(error):
         message = "Read-only for maintenance: nothing can be written now, try again later"
         return Verdict(_UNAVAILABLE, message, logging.WARNING, traced=False)
     message = "The database can only be read for this request, not written"

@@ -92,7 +92,8 @@ def _error(error: Any, request: Request) -> Response:
 def _verdict(error: Exception, request: Request) -> Verdict:
     if isinstance(error, AnyResponse):
         status = error.status_int
-        traced = status >= _FIRST_SERVER_ERROR
+        # What is refused during maintenance has no place in the code to be told.
+        traced = status >= _FIRST_SERVER_ERROR and not core.is_for_maintenance(error)
         return Verdict(status, _public(error, request), core.level_of(status), traced)
     if core.may_be_unreadable(error) and _was_reading(error, request):
         return core.unreadable(error)

@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.otel.delivery import Delivery
 from c2cotel.otel.exporters import find_exporter, make_exporter, stop_retrying
+from c2cotel.otel.forks import FirstTime
 from c2cotel.otel.self_metrics import count_exported
 
 LOGGER = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class MetricsPush:
         self._interval = interval
         self._made: list[Any] = []
         self._delivery = Delivery("metrics")
+        self._first_time = FirstTime()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="c2cotel-push", daemon=True)
 
@@ -56,7 +58,7 @@ class MetricsPush:
             while True:
                 ending = self._stopped.wait(self._interval)
                 try:
-                    self._push()
+                    self._first_time.run(self._push)
                 except Exception:
                     # The next one may work; the thread has to live until then.
                     LOGGER.exception("The metrics could not be pushed.")

@@ -137,6 +137,15 @@ def test_who_is_refused_is_who_would_be_on_the_primary(start, bases):
     assert [app(line).status_int for line in lines] == [200] * 4
 
 
+def test_a_refusal_is_no_error_of_the_program(start, bases, caplog):
+    app = start(*bases, **REFUSING, **HANDLED)
+    app.switch(readonly="true")
+    caplog.clear()
+    app("POST /add")
+    (line,) = [each for each in caplog.records if each.name == "c2cotel.errors.views"]
+    assert (line.levelno, line.exc_info) == (logging.WARNING, None)
+
+
 def test_what_is_not_refused_still_cannot_write(start, bases):
     app = start(*bases, **REFUSING, **HANDLED)
     app.switch(readonly="true")

@@ -99,6 +99,7 @@ def test_the_reason_is_that_of_what_is_lost(in_child):
     assert text.endswith("/v1/logs (Connection refused).")
 
 
+@pytest.mark.alone
 def test_so_does_one_that_died_while_the_process_ran(in_child):
     def took():
         with OtlpReceiver() as collector:
@@ -123,6 +124,7 @@ def test_so_does_one_that_died_while_the_process_ran(in_child):
     assert (lost, seconds < 4) == (1, True)
 
 
+@pytest.mark.alone
 def test_a_hanging_collector_takes_the_time_it_is_given_and_one_line(instrumented):
     with HangingCollector() as collector:
         done = instrumented(
@@ -140,6 +142,7 @@ def test_a_hanging_collector_takes_the_time_it_is_given_and_one_line(instrumente
     ]
 
 
+@pytest.mark.alone
 def test_a_fork_and_its_parent_share_the_time(instrumented):
     with HangingCollector() as collector:
         done = instrumented(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from c2cotel.otel.exporters import DeferredExporter, stop_retrying
+from c2cotel.otel.push import MetricsPush
 from c2cotel_acceptance.telemetry import HangingCollector
 
 
@@ -153,6 +155,32 @@ def test_a_fork_waits_until_an_exporter_is_imported(in_child):
         if (pid := os.fork()) == 0:
             os._exit(0 if done and exporter.export(["x"]) is SpanExportResult.SUCCESS else 1)
         thread.join()
+        return os.waitpid(pid, 0)[1]
+
+    assert in_child(told) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_waits_until_the_first_push_has_imported_what_it_needs(in_child):
+    def told():
+        pushing, imported = threading.Event(), threading.Event()
+        done = []
+
+        class Importing:
+            def metrics_data(self, _resource):
+                pushing.set()
+                imported.wait(10)
+                done.append(True)
+                return MetricsData(())
+
+        push = MetricsPush(Importing(), [], {}, interval=0.01)
+        push.start()
+        pushing.wait(10)
+        threading.Timer(0.2, imported.set).start()
+        # A worker that is forked in the middle of it could never send a span.
+        if (pid := os.fork()) == 0:
+            os._exit(0 if done else 1)
+        push.stop(10)
         return os.waitpid(pid, 0)[1]
 
     assert in_child(told) == 0

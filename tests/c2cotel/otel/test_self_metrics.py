@@ -72,6 +72,25 @@ def test_a_collector_that_refuses_is_its_status(in_child, status):
     assert spans == logs == {str(status): 5}
 
 
+@pytest.mark.parametrize(("status", "delay"), [(401, 0), (503, 1.5)], ids=["again", "late"])
+def test_so_it_is_where_the_exporter_does_not_say_so(in_child, status, delay):
+    """It does not say the same twice, nor what the answer was if it has no time to try again."""
+
+    def one_by_one():
+        worked(1)
+        work(1)
+        return soon(lambda: sum(exported("log").values()) == 2 and exported("log"))
+
+    with OtlpReceiver(status=status, delay=delay) as collector:
+        logs = in_child(
+            one_by_one,
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+            OTEL_EXPORTER_OTLP_TIMEOUT="2",
+            **OFTEN,
+        )
+    assert logs == {str(status): 2}
+
+
 def test_so_do_metrics_that_are_pushed(in_child):
     def pushed():
         set_up()

@@ -304,7 +304,9 @@ _VARIABLES = (
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(environ=st.dictionaries(st.sampled_from(_VARIABLES), _TEXT, max_size=8))
 def test_it_never_raises_whatever_the_environment(in_child, environ):

@@ -109,6 +109,7 @@ def test_nothing_is_lost_and_nothing_is_left(launcher):
         assert not Path(run_dir).exists()
 
 
+@pytest.mark.alone
 def test_a_hanging_collector_is_given_its_time_and_no_more():
     with (
         HangingCollector() as collector,

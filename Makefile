@@ -6,6 +6,8 @@ SHELL := bash
 unexport VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT
 # Behind a proxy with a certificate of its own, the system knows it and uv does not.
 export UV_SYSTEM_CERTS := 1
+# The theme of the documentation announces its successor at each build.
+export NO_MKDOCS_2_WARNING := 1
 
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 RUN := $(UV) run --frozen --no-sync
@@ -13,7 +15,7 @@ CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
 SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish pgbouncer:pgbouncer \
     haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz npm:npm \
-    prometheus-pushgateway:prometheus-pushgateway
+    prometheus-pushgateway:prometheus-pushgateway zsh:zsh tcsh:tcsh
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -29,16 +31,18 @@ demo: $(CACHE)/synced ## Run the example with telemetry, on real servers that it
 test: lint unit acceptance ## Check the code and run every test
 
 .PHONY: lint
-lint: $(CACHE)/synced ## Check style, types and the architecture's contracts
+lint: $(CACHE)/synced ## Check style, types, the architecture's contracts and the documentation's links
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) mkdocs build --strict --quiet
 
 .PHONY: unit
 unit: $(CACHE)/synced servers ## Run the fast tests: all on the oldest CPython >= 3.11 found, on others what knows them
 	@$(RUN) python tests/interpreters.py > $(CACHE)/interpreters
 	@$(MAKE) --no-print-directory --jobs=2 $$(sed 's/ .*//; s/^/unit-/' $(CACHE)/interpreters)
+	@$(MAKE) --no-print-directory $$(sed 's/ .*//; s/^/alone-/' $(CACHE)/interpreters)
 
 # The oldest CPython runs all tests. 3.12 runs those of what knows SQLAlchemy, with the oldest one that
 # is supported; others run those of what knows the interpreter: forks, threads, frames, hooks.
@@ -48,18 +52,25 @@ ON_3.12 := $(addprefix tests/,c2cotel/db c2cotel/db_maintenance c2cotel/errors c
 ON_OTHERS := $(addprefix tests/,$(filter c2cotel_%,$(notdir $(wildcard tests/*))) $(addprefix c2cotel/,broadcast debug metrics \
     otel prometheus sentry)) $(wildcard tests/c2cotel/test_*.py)
 
-# They wait more than they compute: two at a time take little longer than one.
+# They wait more than they compute: several at a time take little longer than one. What measures time
+# has the machine for itself, so it comes last, one interpreter after the other.
 .PHONY: unit-%
 unit-%:
 	@UV_PROJECT_ENVIRONMENT=$(CACHE)/python-$* \
 	    $(UV) sync --frozen --quiet --python "$$(sed -n 's/^$* //p' $(CACHE)/interpreters)" \
 	    $$([ $* = 3.12 ] && echo --no-group sqlalchemy-2-1 --group sqlalchemy-2-0)
-	@echo "== unit tests on CPython $* begin"
-	@tests="$(or $(ON_$*),$(ON_OTHERS))"; \
-	if [ $* = "$$(sed -n '1s/ .*//p' $(CACHE)/interpreters)" ]; then tests=tests; fi; \
-	$(CACHE)/python-$*/bin/python -m pytest $$tests \
-	    > $(CACHE)/unit-$*.log 2>&1 || failed=1; \
-	    echo "== unit tests on CPython $*"; cat $(CACHE)/unit-$*.log; exit $${failed:-0}
+	@echo "== $@ begins"
+	@$(call units,$*,-m "not alone" --numprocesses=3 --dist=loadfile)
+
+.PHONY: alone-%
+alone-%:
+	@$(call units,$*,-m alone)
+
+# Those that this CPython runs, with these options. What they say is told at the end: two runs at once.
+units = tests="$(or $(ON_$(1)),$(ON_OTHERS))"; \
+	if [ $(1) = "$$(sed -n '1s/ .*//p' $(CACHE)/interpreters)" ]; then tests=tests; fi; \
+	$(CACHE)/python-$(1)/bin/python -m pytest $$tests $(2) > $(CACHE)/$@.log 2>&1 || failed=1; \
+	    echo "== $@"; cat $(CACHE)/$@.log; exit $${failed:-0}
 
 .PHONY: coverage
 coverage: $(CACHE)/synced ## Tell which lines the fast tests do not reach
@@ -67,7 +78,7 @@ coverage: $(CACHE)/synced ## Tell which lines the fast tests do not reach
 
 .PHONY: acceptance
 acceptance: $(CACHE)/synced servers ## Run the black-box tests: real gunicorn, PostgreSQL, Prometheus
-	$(RUN) pytest acceptance/tests -m "not alone" --numprocesses=2 --dist=loadfile
+	$(RUN) pytest acceptance/tests -m "not alone" --numprocesses=3 --dist=loadfile
 	$(RUN) pytest acceptance/tests -m alone
 
 .PHONY: bench
@@ -81,6 +92,18 @@ dashboards: $(CACHE)/synced ## Write the dashboards' JSON
 .PHONY: pictures
 pictures: $(CACHE)/synced servers ## Draw the dashboards for the README, with Grafana's own components
 	$(RUN) python dashboards/pictures/draw.py
+
+.PHONY: docs
+docs: $(CACHE)/synced ## Build the documentation into .cache/site
+	$(RUN) mkdocs build --strict
+
+.PHONY: docs-generated
+docs-generated: $(CACHE)/synced ## Write the pages of the documentation that are made of the code
+	PYTHONPATH=docs/src:dashboards/src $(RUN) python -m c2cotel_docs.build
+
+.PHONY: links
+links: $(CACHE)/synced ## Ask every address that the documentation links to; needs the Internet
+	PYTHONPATH=docs/src $(RUN) python -m c2cotel_docs.links
 
 .PHONY: servers
 servers:

@@ -115,7 +115,7 @@ def _in_default() -> list[Collector]:
 
     Not what is in there by itself: :mod:`c2cotel_instrumentation.process` has it.
     """
-    known = sys.modules.get("prometheus_client")
+    known = _in_use()
     if known is None or in_files():
         return []
     usual = {known.PROCESS_COLLECTOR, known.PLATFORM_COLLECTOR, known.GC_COLLECTOR}
@@ -123,8 +123,15 @@ def _in_default() -> list[Collector]:
 
 
 def _is_default(registry: Collector) -> bool:
-    known = sys.modules.get("prometheus_client")
+    known = _in_use()
     return known is not None and registry is known.REGISTRY
+
+
+def _in_use() -> Any:
+    """The module prometheus_client, if somebody has imported it to its end."""
+    known = sys.modules.get("prometheus_client")
+    # Its last statement: another thread, that of the scrape, may be about to import it.
+    return known if hasattr(known, "__all__") else None
 
 
 def _of_channels(channels: Iterable[str] = ()) -> Iterator[SerializedMetric]:

@@ -45,10 +45,26 @@ class Delivery(logging.Filter):
         self.ending = False
 
     def overhear(self, exporter: Any) -> None:
-        """Listen to what the classes of *exporter* log."""
+        """Listen to what the classes of *exporter* log, and to what its client is answered."""
         for kind in type(exporter).__mro__:
             if kind.__module__.startswith("opentelemetry.exporter."):
-                logging.getLogger(kind.__module__).addFilter(self)
+                filters = logging.getLogger(kind.__module__).filters
+                # First: the SDK has one that drops what has been said in the last seconds.
+                if self not in filters:
+                    filters.insert(0, self)
+        client = getattr(exporter, "_client", None)
+        send = getattr(client, "export", None)
+        if client is None or send is None:
+            return
+
+        # What an exporter that has no time to try again logs is not why.
+        def heard(data: bytes) -> Any:
+            result = send(data)
+            answered = getattr(result, "status_code", None), getattr(result, "error", None)
+            self.error_type = _error_type(answered) or self.error_type
+            return result
+
+        client.export = heard
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep back what is logged by an attempt of ours; others may use the same exporter."""

@@ -15,10 +15,10 @@ metrics      always on the shared store; scraped, pushed or both, see :mod:`c2co
 import atexit
 import logging
 import os
-import re
 from collections.abc import Mapping, MutableMapping
 from functools import cache
 from importlib.metadata import EntryPoint
+from operator import attrgetter
 from typing import Any
 
 from opentelemetry import metrics
@@ -33,22 +33,18 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util._importlib_metadata import entry_points
 
-from c2cotel.metrics.directory import VARIABLE
+from c2cotel.otel import instrumentors
 from c2cotel.otel.complaint import complain
 from c2cotel.otel.disabled import DisabledMeterProvider
 from c2cotel.otel.exit import Exit
-from c2cotel.otel.served_ini import configure_logging, has_logging, load_paste
 from c2cotel.otel.telemetry import Part, Telemetry
-from c2cotel.settings import Settings, load
-from c2cotel_instrumentation.redis import RedisInstrumentor
+from c2cotel.schema import keys
+from c2cotel.settings import Loaded, Settings, load
 from c2cotel_instrumentation.request_id import (
     DEFAULT_HEADERS,
     RequestIdPropagator,
     RequestIdResponsePropagator,
 )
-from c2cotel_instrumentation.requests import RequestsInstrumentor
-from c2cotel_instrumentation.sql_tag import SqlTagInstrumentor
-from c2cotel_instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
 # The old names are still the default of contrib's instrumentors:
 # https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/
@@ -57,6 +53,8 @@ _ENVIRONMENT = {
     # See c2cotel.otel.self_metrics, which would cost those who do without telemetry its import.
     "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true",
 }
+# What nothing can follow that has begun.
+_AT_THE_START = ("metrics.max_series", "metrics.gauge_merge", "exit.timeout", "service.git_hash")
 _OURS = "c2cotel_instrumentation."
 _LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
 
@@ -95,7 +93,8 @@ def set_up(
     *environ* is the process's own environment: what libraries read later and child processes
     inherit is written there. The settings of an application come too late for most parts; what
     can still follow its *ini* does: the headers of the request id, the timeout of outgoing
-    requests, the tag of statements, and whether Redis is measured.
+    requests, the tag of statements, whether Redis is measured, and which requests are probes.
+    What cannot is said.
     """
     distro = C2cDistro()
     if distro.telemetry is not None and ini is None:
@@ -111,7 +110,8 @@ def set_up(
     else:
         settings = loaded.settings
         distro.telemetry.attempt("propagators", lambda: _set_propagators(environ, settings))
-        _follow(distro.telemetry, settings)
+        instrumentors.follow(distro.telemetry, settings)
+        _say_what_is_too_late(distro.telemetry, loaded)
     return distro.telemetry
 
 
@@ -164,45 +164,29 @@ def _wanted_logging(environ: Mapping[str, str]) -> list[EntryPoint]:
 
 
 def _load(telemetry: Telemetry, entry_point: EntryPoint, **kwargs: Any) -> None:
-    options = {**kwargs, **_options(entry_point.name, telemetry.settings)}
+    options = {**kwargs, **instrumentors.options(entry_point.name, telemetry, telemetry.settings)}
     name = f"instrumentor {entry_point.name}"
     if entry_point.name == "redis" and not telemetry.settings.track_redis:
-        telemetry.attempt(name, _untracked)
+        telemetry.attempt(name, instrumentors.untracked)
     else:
         telemetry.attempt(name, lambda: _instrument(entry_point, name, options))
     if entry_point.name == "sqlalchemy":
-        _tag(telemetry.settings)
+        instrumentors.tag(telemetry, telemetry.settings)
 
 
-def _untracked() -> Part:
-    return Part("instrumentor redis", "off", "C2C_TRACK_REDIS = false")
-
-
-def _follow(telemetry: Telemetry, settings: Settings) -> None:
-    """Do what the ini of an application says to instrumentors that are on."""
-    requests, redis = RequestsInstrumentor(), RedisInstrumentor()
-    if requests.is_instrumented_by_opentelemetry:
-        requests.default_timeout = settings.requests.default_timeout
-    if redis.is_instrumented_by_opentelemetry and not settings.track_redis:
-        redis.uninstrument()
-        telemetry.attempt("instrumentor redis", _untracked)
-    measuring, options = SQLAlchemyInstrumentor(), _options("sqlalchemy", settings)
-    changed = options != _options("sqlalchemy", telemetry.settings)
-    if measuring.is_instrumented_by_opentelemetry and changed:
-        measuring.uninstrument()
-        measuring.instrument(**options)
-    _tag(settings)
-
-
-def _tag(settings: Settings) -> None:
-    """Tag statements, if they are, as *settings* say, and after what measures them has begun.
-
-    The span of a statement, which a tag may tell, is to be there before.
-    """
-    tagging = SqlTagInstrumentor()
-    if tagging.is_instrumented_by_opentelemetry:
-        tagging.uninstrument()
-        tagging.instrument(**_options("sql_tag", settings))
+def _say_what_is_too_late(telemetry: Telemetry, loaded: Loaded) -> None:
+    """Name what an ini says to those who had been set up before it was read."""
+    for key in keys(Settings):
+        where, _, name = loaded.origins[key.name].partition(" ")
+        if key.name not in _AT_THE_START or where != "ini" or name in telemetry.too_late:
+            continue
+        of = attrgetter(key.name)
+        if of(telemetry.settings) != of(loaded.settings):
+            telemetry.too_late.add(name)
+            complain(
+                f"{name} comes too late: the telemetry of this process was set up before the ini "
+                f"was read. Set {key.env[0]} in the environment."
+            )
 
 
 def _set_up(environ: MutableMapping[str, str], settings: Settings) -> Telemetry:
@@ -286,53 +270,6 @@ def _ours() -> tuple[EntryPoint, ...]:
 
 def _our_names() -> set[str]:
     return {entry_point.name for entry_point in _ours()}
-
-
-def _options(name: str, settings: Settings) -> dict[str, Any]:
-    """The keyword arguments of an instrumentor that are ours to choose."""
-    chosen = settings.instrumentation
-    if name == "requests":
-        return {
-            "default_timeout": settings.requests.default_timeout,
-            "excluded_urls": settings.requests.excluded_urls,
-            "captured_request_headers": settings.requests.capture_request_headers,
-            "captured_response_headers": settings.requests.capture_response_headers,
-            "sanitized_headers": chosen.sanitize_fields,
-        }
-    if name == "gunicorn":
-        return {
-            "inherited": (VARIABLE,),
-            "load_paste": load_paste,
-            "has_logging": has_logging,
-            "configure_logging": configure_logging,
-        }
-    if name == "sqlalchemy":
-        # For the comment with the span of a statement, and for a BEGIN that fails in its place.
-        return {"early": settings.sql_request_id or settings.sql_tag not in ("off", "static")}
-    if name == "sql_tag":
-        return {
-            "tag": settings.sql_tag,
-            "request_id": settings.sql_request_id,
-            "application": _application(),
-        }
-    if name != "pyramid":
-        return {}
-    excluded = chosen.excluded_urls
-    if excluded is None:
-        # Probes ask every few seconds, and nobody looks at their traces.
-        excluded = (rf"{re.escape(settings.base_path)}/(health|health_check|ping|metrics)(/|\?|$)",)
-    return {
-        "excluded_urls": excluded,
-        "captured_request_headers": chosen.capture_request_headers,
-        "captured_response_headers": chosen.capture_response_headers,
-        "sanitized_headers": chosen.sanitize_fields,
-    }
-
-
-def _application() -> str | None:
-    """What somebody has called this service."""
-    name = told("service.name") or os.environ.get("OTEL_SERVICE_NAME")
-    return None if name is None or name.startswith("unknown_service") else name
 
 
 def _instrument(entry_point: EntryPoint, name: str, options: dict[str, Any]) -> Part:

@@ -33,6 +33,7 @@ class Telemetry:
         parts: What is on, off and failed, for ``c2cotel doctor``.
         scraper: The merged metrics of the group; ``None`` if the SDK is disabled.
         instrumented: Whether the instrumentors have been loaded.
+        too_late: Keys of an ini that could not be heeded any more, which has been said.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class Telemetry:
     scraper: "Scraper | None" = None
     serving: "Serving | None" = None
     instrumented: bool = False
+    too_late: set[str] = field(default_factory=set)
 
     def attempt(self, name: str, action: Callable[[], Part]) -> None:
         """Do one part; if it fails say so, and go on without it."""

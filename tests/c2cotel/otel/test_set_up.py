@@ -164,6 +164,49 @@ def test_the_header_of_the_ini_is_believed_though_it_comes_later(in_child):
     assert in_child(fields) == {"X-Mine": "it"}
 
 
+LATE = """
+from c2cotel import otel
+from pyramid.config import Configurator
+from opentelemetry import trace
+from pyramid.request import Request
+
+ini = {"c2c.metrics.max_series": "7", "c2c.exit_timeout": "5", "c2c.base_path": "/ops"}
+applications = []
+for _ in range(2):
+    config = Configurator(settings=ini)
+    config.include("c2cotel")
+    config.add_route("live", "/ops/health/live/deeper")
+    config.add_view(
+        lambda request: {"recording": trace.get_current_span().is_recording()},
+        route_name="live",
+        renderer="json",
+    )
+    applications.append(config.make_wsgi_app())
+for application in applications:
+    print(Request.blank("/ops/health/live/deeper").get_response(application).json_body)
+"""
+
+
+def test_what_the_ini_says_too_late_is_said_once_and_probes_are_still_known(instrumented):
+    done = instrumented(LATE, OTEL_TRACES_EXPORTER="console", C2C_EXIT_TIMEOUT="5")
+    said = [line for line in done.errors if "too late" in line]
+    assert said == [
+        "c2cotel: c2c.metrics.max_series comes too late: the telemetry of this process was set up "
+        "before the ini was read. Set C2C_METRICS_MAX_SERIES in the environment."
+    ]
+    assert done.output == "{'recording': False}\n" * 2
+
+
+def test_an_ini_that_the_telemetry_is_set_up_with_is_not_too_late(in_child, capfd):
+    def series():
+        ini = {"c2c.metrics.max_series": "7"}
+        set_up(ini=ini)
+        return set_up(ini=ini).settings.metrics.max_series
+
+    assert in_child(series) == 7
+    assert capfd.readouterr().err == ""
+
+
 def test_trace_ids_are_uuids(in_child):
     def trace_ids():
         set_up()

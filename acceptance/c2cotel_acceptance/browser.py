@@ -98,12 +98,7 @@ class Chromium:
             context.set_default_timeout(_TIMEOUT)
             visit = Visit(context.new_page(), self.folder)
             visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
-            visit.page.on(
-                "console",
-                lambda message: (
-                    visit.errors.append(message.text) if message.type == "error" else None
-                ),
-            )
+            visit.page.on("console", visit.heard)
             yield visit
         finally:
             context.close()

@@ -33,6 +33,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,8 +47,12 @@ from c2cotel_acceptance.containers import (
     not_ready,
     ruined,
 )
+from c2cotel_acceptance.processes import MissingError
 
 __all__ = ["Composition", "CompositionError", "Container"]
+
+# pytest shows the line of the test instead of lines from here.
+__tracebackhide__ = methodcaller("errisinstance", (CompositionError, MissingError))
 
 _INTERVAL = 0.5  # seconds between two looks at the containers
 _TAIL = 200  # lines of the logs that a failure shows
@@ -62,7 +67,7 @@ class Composition:
         composition: The path of the compose file; commands run in its folder.
         coverage_paths: ``CONTAINER:PATH`` of what is copied to *reports* after the stop.
         project: The project's name; none is what compose makes of the folder's. Two runs on one
-            machine need two names.
+            machine need two names, and so do two workers of pytest-xdist.
         env: Variables for the compose file, besides those of this process.
         build: Build the images before the start.
         keep: Let it run when a test failed (default: ``docker_keep``).
@@ -71,6 +76,7 @@ class Composition:
 
     Raises:
         MissingError: there is no ``docker compose``; the text says what to do.
+        UsageError: several workers of pytest-xdist would start and stop the same one.
         CompositionError: compose failed, or a service ended or is not healthy; with its logs.
     """
 
@@ -102,9 +108,18 @@ class Composition:
         self._session = request.session
         self._config = request.config
         self._failed_before = request.session.testsfailed
-        if docker.is_set("docker_stop", default=True):
+        starts = docker.is_set("docker_start", default=True)
+        stops = docker.is_set("docker_stop", default=True)
+        workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+        if workers != "1" and project is None and (starts or stops):
+            raise pytest.UsageError(
+                f"{path}: {workers} workers of pytest-xdist would each start it, and stop it under "
+                "the others. Start it yourself and set docker_start=0 and docker_stop=0 in the "
+                "environment, or give each worker a project of its own, without published ports"
+            )
+        if stops:
             request.addfinalizer(self._end)
-        if docker.is_set("docker_start", default=True):
+        if starts:
             self._start_all(build=build)
 
     # One service

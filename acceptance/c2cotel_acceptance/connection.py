@@ -182,6 +182,7 @@ class Connection:
         **kwargs: Any,
     ) -> requests.Response:
         statuses = expectations.statuses(expected_status)
+        expectations.refuse_unknown(cache_expected)
         kwargs.setdefault("timeout", self.timeout)
         kwargs.setdefault("allow_redirects", not any(status in _REDIRECTS for status in statuses))
         sent = requests.structures.CaseInsensitiveDict(headers or {})
@@ -234,7 +235,9 @@ class Connection:
         try:
             return read(response)
         except documents.BrokenError as error:
-            self._fail(response, str(error))
+            problem = str(error)
+        # Out here: pytest shows an exception together with the one that it was raised in.
+        raise exchange.failure(response, problem, self.trace_url)
 
 
 def check_response(
@@ -247,6 +250,7 @@ def check_response(
     Raises:
         CheckError: it is not as expected.
     """
+    expectations.refuse_unknown(cache_expected)
     problem = expectations.status_problem(
         r, expectations.statuses(expected_status)
     ) or expectations.cache_problem(r, cache_expected)

@@ -6,10 +6,14 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
+from operator import methodcaller
 from typing import Any
 
 from c2cotel_acceptance.containers import CompositionError
 from c2cotel_acceptance.processes import MissingError
+
+# pytest shows the line of the test instead of lines from here.
+__tracebackhide__ = methodcaller("errisinstance", (CompositionError, MissingError))
 
 _TIMED_OUT = 124  # as `timeout` of the coreutils says it
 
@@ -49,10 +53,12 @@ def compose(env: Mapping[str, str]) -> list[str]:
         )
     argv = [docker, "compose"]
     try:
-        run([*argv, "version", "--short"], env=env, timeout=60)
+        run([*argv, "version"], env=env, timeout=60)
     except CompositionError as error:
+        # A docker that does not know the command goes on with how it is used.
+        said = error.output.strip().partition("\n")[0].rstrip(".")
         raise MissingError(
-            f"{docker} has no 'compose' (version 2 or later): {error.output.strip()}. "
+            f"{docker} has no 'compose' (version 2 or later): {said}. "
             "Install it: https://docs.docker.com/compose/install/linux/"
         ) from None
     return argv

@@ -23,7 +23,27 @@ class CacheExpected(Enum):
 
 
 def statuses(expected: Statuses) -> tuple[int, ...]:
-    return expected if isinstance(expected, tuple) else (expected,)
+    """Those that are right.
+
+    Raises:
+        TypeError: *expected* has something else in it, which no status would ever equal.
+    """
+    found = expected if isinstance(expected, tuple) else (expected,)
+    if not found or not all(isinstance(one, int) for one in found):
+        raise TypeError(
+            f"expected_status={expected!r}: not a status. Write for example 200, or (200, 404)"
+        )
+    return found
+
+
+def refuse_unknown(expected: object) -> None:
+    """Only what :class:`CacheExpected` has.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(expected, CacheExpected):
+        raise TypeError(f"cache_expected={expected!r}: expected CacheExpected.NO, YES or DONT_CARE")
 
 
 def status_problem(response: requests.Response, statuses: tuple[int, ...]) -> str | None:

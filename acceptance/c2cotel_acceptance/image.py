@@ -33,6 +33,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from c2cotel_acceptance.browser import Chromium
 
 __all__ = ["check_image", "check_image_file", "check_screenshot", "normalize_image"]
+
+# pytest shows the line of the test instead of lines from here.
+__tracebackhide__ = methodcaller("errisinstance", (AssertionError, TimeoutError, ConnectionError))
 
 _GENERATE = "C2C_ACCEPTANCE_GENERATE_IMAGES"
 _THRESHOLD = 0.02

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from c2cotel_acceptance import browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Request, Response
+
+# pytest shows the line of the test instead of lines from here.
+__tracebackhide__ = methodcaller("errisinstance", (TimeoutError, ConnectionError))
 
 _LAST_PICTURE = 2_000  # milliseconds
 _TOLD = 5

@@ -7,6 +7,8 @@ fixture             lives     what it is
                               once that answers
 ``composition``     session   the :class:`~c2cotel_acceptance.composition.Composition` of
                               ``compose_file``
+``chromium``        session   a :class:`~c2cotel_acceptance.browser.Chromium`, for
+                              ``check_screenshot(…, chromium=chromium)`` and pages of your own
 ``otlp_receiver``   session   an :class:`~c2cotel_acceptance.telemetry.OtlpReceiver`, for
                               ``OTEL_EXPORTER_OTLP_ENDPOINT`` of the application
 ``telemetry``       test      a :class:`~c2cotel_acceptance.witness.Witness` of what it is told::
@@ -29,12 +31,15 @@ name               default                     meaning
 ``origin``         ``http://localhost``        the site whose pages call it
 ``trace_url``      ``C2C_TRACE_URL``           where a trace is looked at, with ``{trace_id}``
 ``compose_file``   compose's own names         the compose file, from pytest's root folder
+``screenshots``    ``results``                 the folder of ``chromium``'s own pictures, from
+                                               pytest's root folder
 ``otlp_host``      ``127.0.0.1``               where the receiver listens; containers reach it when
                                                this is ``0.0.0.0``
 ``otlp_port``      0                           its port; 0 is a free one
 =================  ==========================  ===================================================
 
-Nothing but pytest is imported until a test asks for a fixture.
+Nothing but pytest is imported until a test asks for a fixture. ``chromium`` keeps an event loop in
+the thread of the tests, as playwright does: tests with loops of their own run in another pytest.
 """
 
 import os
@@ -44,6 +49,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from c2cotel_acceptance.browser import Chromium
     from c2cotel_acceptance.composition import Composition
     from c2cotel_acceptance.connection import Connection
     from c2cotel_acceptance.telemetry import OtlpReceiver
@@ -54,6 +60,7 @@ _OPTIONS = {
     "origin": "the site whose pages call it (default: http://localhost)",
     "trace_url": "where a trace is looked at, with {trace_id} in it",
     "compose_file": "the compose file of the composition",
+    "screenshots": "the folder of chromium's own pictures (default: results)",
     "otlp_host": "the address on which otlp_receiver listens (default: 127.0.0.1)",
     "otlp_port": "its port (default: a free one)",
 }
@@ -119,6 +126,16 @@ def composition(request: pytest.FixtureRequest) -> "Composition":
 
 
 @pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> Iterator["Chromium"]:
+    """A browser without a window, one for all tests; each visit begins without cookies."""
+    from c2cotel_acceptance import browser
+
+    folder = request.config.rootpath / (_option(request.config, "screenshots") or "results")
+    with browser.chromium(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def otlp_receiver(request: pytest.FixtureRequest) -> Iterator["OtlpReceiver"]:
     """What the application sends its telemetry to; its ``endpoint`` is for the environment."""
     from c2cotel_acceptance.telemetry import OtlpReceiver
@@ -127,7 +144,14 @@ def otlp_receiver(request: pytest.FixtureRequest) -> Iterator["OtlpReceiver"]:
     if not port.isascii() or not port.isdigit():
         raise pytest.UsageError(f"c2c_acceptance_otlp_port = {port!r}: not a port. Write 4318")
     host = _option(request.config, "otlp_host") or "127.0.0.1"
-    with OtlpReceiver(port=int(port), host=host) as receiver:
+    try:
+        made = OtlpReceiver(port=int(port), host=host)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"otlp_receiver: {host}:{port} cannot be listened on: {error.strerror}. With "
+            "c2c_acceptance_otlp_port = 0 it takes a free port, as workers of pytest-xdist have to"
+        ) from None
+    with made as receiver:
         yield receiver
 
 

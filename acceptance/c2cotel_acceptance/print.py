@@ -22,7 +22,7 @@ from c2cotel_acceptance import utils
 from c2cotel_acceptance.connection import CacheExpected, Connection
 
 # pytest shows the line of the test instead of lines from here.
-__tracebackhide__ = methodcaller("errisinstance", AssertionError)
+__tracebackhide__ = methodcaller("errisinstance", (AssertionError, TimeoutError))
 
 _BETWEEN = 0.5  # seconds between two looks at a report
 

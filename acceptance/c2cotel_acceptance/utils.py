@@ -20,6 +20,7 @@ def retry_timeout(what: Callable[[], _T], timeout: float = 60, interval: float =
     Raises:
         TimeoutError: it never was true. Caused by the last exception of *what*, if any.
     """
+    __tracebackhide__ = True  # pytest shows the line that waits
     deadline = time.monotonic() + timeout
     while True:
         problem: Exception | None = None
@@ -42,6 +43,8 @@ def wait_url(url: str, timeout: float = 60) -> None:
     """
     import requests
 
+    __tracebackhide__ = True  # likewise
+
     def answers() -> bool:
         with requests.get(url, timeout=max(1.0, min(10.0, timeout)), stream=True) as response:
             if response.status_code != requests.codes.ok:
@@ -49,7 +52,11 @@ def wait_url(url: str, timeout: float = 60) -> None:
                 raise ConnectionError(f"{url} answers {response.status_code}: {text}")
         return True
 
-    retry_timeout(answers, timeout, interval=0.1)
+    try:
+        retry_timeout(answers, timeout, interval=0.1)
+    except TimeoutError as error:
+        # Its text says it all: pytest would show how requests and urllib3 came to it.
+        raise TimeoutError(str(error)) from None
 
 
 def retry(

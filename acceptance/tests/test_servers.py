@@ -44,4 +44,6 @@ def test_the_browser_tells_errors_and_faults_of_a_page(chromium):
         (fault,) = visit.violations()
         assert fault.startswith("critical image-alt")
         assert visit.errors == ["no_such is not defined"]
+        visit.page.evaluate("console.error('wrong'); console.warn('strange')")
+        assert visit.errors[1:] == ["wrong"]
         assert visit.screenshot("toolkit").stat().st_size > 1000

@@ -1,11 +1,14 @@
 """The example application with c2cotel included, under gunicorn and under waitress."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
+
+from c2cotel_acceptance.connection import Connection
 
 SECRET = "correct-horse-battery-staple"
 
@@ -27,6 +30,13 @@ class Application:
         lines = self.service.output().splitlines()
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in found if fields.items() <= line.items()]
+
+
+@pytest.fixture
+def api(application) -> Iterator[Connection]:
+    """A connection to it, from a page of another site."""
+    with Connection(application.service.url, "http://a.page", timeout=30) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

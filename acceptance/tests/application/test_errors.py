@@ -2,6 +2,8 @@
 
 import pytest
 
+from c2cotel_acceptance.connection import CacheExpected
+
 INTERNAL = "Internal server error: the log of the service has the details"
 CACHE = "max-age=0, must-revalidate, no-cache, no-store"
 
@@ -26,9 +28,8 @@ def body(message, status):
         ),
     ],
 )
-def test_an_exception_is_json_with_nothing_internal_in_it(application, path, status, message):
-    answer = application.get(path)
-    assert answer.status_code == status
+def test_an_exception_is_json_with_nothing_internal_in_it(api, path, status, message):
+    answer = api.get_raw(path, expected_status=status)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == CACHE
     if message is not None:
@@ -36,8 +37,10 @@ def test_an_exception_is_json_with_nothing_internal_in_it(application, path, sta
     assert set(answer.json()) == {"message", "status"}
 
 
-def test_an_error_names_its_request_and_is_logged_once_with_it(application):
-    answer = application.get("/api/error?kind=unhandled", headers={"Referer": "http://a.page/x"})
+def test_an_error_names_its_request_and_is_logged_once_with_it(application, api):
+    answer = api.get_raw(
+        "/api/error?kind=unhandled", expected_status=500, headers={"Referer": "http://a.page/x"}
+    )
     request_id = answer.headers["X-Request-ID"]
     trace_id = answer.headers["traceresponse"].split("-")[1]
     assert request_id.replace("-", "") == trace_id
@@ -48,15 +51,17 @@ def test_an_error_names_its_request_and_is_logged_once_with_it(application):
     assert (line["method"], line["path"], line["matched_route"]) == ("GET", "/api/error", "error")
 
 
-def test_who_has_the_secret_sees_the_stack(application, secret):
-    seen = application.get("/api/error?kind=database", headers={"X-API-Key": secret}).json()
+def test_who_has_the_secret_sees_the_stack(api, secret):
+    key = {"X-API-Key": secret}
+    seen = api.get_json("/api/error?kind=database", expected_status=500, headers=key)
     assert set(seen) == {"message", "status", "stacktrace"}
     assert "no_such_table" in seen["message"]
-    assert set(application.get("/api/error?secret=wrong-wrong").json()) == {"message", "status"}
+    wrong = api.get_json("/api/error?secret=wrong-wrong", expected_status=500)
+    assert set(wrong) == {"message", "status"}
 
 
-def test_other_sites_can_read_errors(application):
-    answer = application.get("/api/error?kind=http", headers={"Origin": "http://a.page"})
+def test_other_sites_can_read_errors(api):
+    answer = api.get_raw("/api/error?kind=http", expected_status=404)
     told = {name: value for name, value in answer.headers.items() if name.startswith("Access-")}
     assert told == {
         "Access-Control-Allow-Origin": "*",
@@ -67,11 +72,16 @@ def test_other_sites_can_read_errors(application):
     }
 
 
-def test_an_exception_view_of_the_application_goes_first(application):
-    answer = application.get("/api/error?kind=view")
-    assert (answer.status_code, answer.json()) == (500, {"message": "No more of these"})
+def test_an_exception_view_of_the_application_goes_first(api):
+    answer = api.get_json(
+        "/api/error?kind=view",
+        expected_status=500,
+        cors=False,
+        cache_expected=CacheExpected.DONT_CARE,
+    )
+    assert answer == {"message": "No more of these"}
 
 
-def test_options_is_answered_for_routes_that_exist(application):
-    assert application.ask("OPTIONS", "/api/ping").status_code == 200
-    assert application.ask("OPTIONS", "/nowhere").status_code == 404
+def test_options_is_answered_for_routes_that_exist(api):
+    api.options("/api/ping", cache_expected=CacheExpected.DONT_CARE)
+    api.options("/nowhere", expected_status=404)

@@ -251,6 +251,7 @@ def test_what_is_pointed_at_is_told_with_its_place(look):
     assert "shop/prices.py:3 (shop)" in details
 
 
+@pytest.mark.alone
 def test_ten_thousand_functions_are_drawn_at_once(look):
     began = time.monotonic()
     visit = look(LARGE)

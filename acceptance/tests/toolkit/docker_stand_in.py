@@ -26,10 +26,12 @@ def main(argv):
     if argv[0] == "cp":
         return answer("cp", argv[1:], failing)
     if argv[0] != "compose" or "no compose" in failing:
-        return complain(f"docker: '{argv[0]}' is not a docker command.\nSee 'docker --help'")
+        return complain(
+            f"docker: unknown command: docker {argv[0]}\n\nRun 'docker --help' for more"
+        )
     rest = [argument for argument in argv[1:] if not argument.startswith(("--file=", "--project"))]
-    if rest == ["version", "--short"]:
-        print("2.29.1")
+    if rest == ["version"]:
+        print("Docker Compose version v2.29.1")
         return 0
     print("WARN[0000] the attribute `version` is obsolete", file=sys.stderr)
     return answer(rest[0], rest[1:], failing)

@@ -160,7 +160,7 @@ def test_without_docker_it_says_what_to_install(request, file, monkeypatch, tmp_
 
 def test_without_compose_it_says_what_to_install(request, docker, file):
     docker.fails(**{"no compose": ""})
-    with pytest.raises(MissingError, match=r"(?s)no 'compose' .*'compose' is not a docker command"):
+    with pytest.raises(MissingError, match=r"no 'compose' .* command: docker compose\. Install"):
         Composition(request, file)
 
 
@@ -168,6 +168,18 @@ def test_without_compose_it_says_what_to_install(request, docker, file):
 def test_without_its_file_it_says_which(request, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"/nowhere\.yaml: no such compose file"):
         Composition(request, tmp_path / "nowhere.yaml")
+
+
+def test_workers_of_xdist_do_not_stop_it_under_each_other(request, docker, file, monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    with pytest.raises(pytest.UsageError, match=r"compose\.yaml: 2 workers of pytest-xdist would"):
+        Composition(request, file)
+    assert docker.calls() == []
+    Composition(request, file, project="worker-1", build=False, timeout=20)
+    monkeypatch.setenv("docker_start", "0")
+    monkeypatch.setenv("docker_stop", "0")
+    Composition(request, file)
+    assert docker.calls()[-1] == "--project-name=worker-1 up --detach"
 
 
 def test_coverage_data_is_copied(request, docker, file, tmp_path):

@@ -1,9 +1,15 @@
 """The fixtures, in the project of somebody who has installed c2cotel."""
 
 import json
+import os
+import re
+import socket
 from importlib import metadata
 
 import pytest
+
+from c2cotel_acceptance import browser
+from c2cotel_acceptance.processes import MissingError
 
 CONNECTION = """
 def test_hello(app_connection):
@@ -106,6 +112,93 @@ def test_without_an_url_it_says_how_to_tell_it(project):
 def test_a_port_that_is_none_is_told(project, port):
     done = project(test="def test(telemetry): pass", C2C_ACCEPTANCE_OTLP_PORT=port)
     assert f"c2c_acceptance_otlp_port = {port!r}: not a port. Write 4318" in done.stdout
+
+
+FAILING = """
+import pytest
+from c2cotel_acceptance import image
+from c2cotel_acceptance.composition import Composition
+from c2cotel_acceptance.utils import retry_timeout, wait_url
+
+def test_json(app_connection):
+    app_connection.get_json("page", cors=False)
+
+def test_waiting():
+    retry_timeout(lambda: 1 / 0, timeout=0.01, interval=0.01)
+
+def test_url():
+    wait_url("http://127.0.0.1:9/", timeout=0.01)
+
+def test_picture(tmp_path):
+    from PIL import Image
+    image.check_image(tmp_path, Image.new("RGB", (9, 9)), tmp_path / "it.expected.png")
+
+def test_composition(request, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    Composition(request, "compose.yaml")
+"""
+
+
+@pytest.fixture
+def chromium_program():
+    """Not the fixture ``chromium``: a browser is started by the project's own pytest."""
+    try:
+        return browser.program()
+    except MissingError as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+
+
+def test_a_failure_shows_the_test_and_nothing_of_the_toolkit(project, httpserver):
+    httpserver.expect_request("/page").respond_with_data("{", headers={"Cache-Control": "no-cache"})
+    done = project(test=FAILING, C2C_ACCEPTANCE_URL=httpserver.url_for("/"))
+    assert "5 failed" in done.stdout
+    assert "c2cotel_acceptance/" not in done.stdout
+    assert "During handling of the above exception" not in done.stdout
+    failed = re.findall(r"^test_it\.py:\d+: (\w+)", done.stdout, re.MULTILINE)
+    assert failed == [
+        "CheckError",
+        "ZeroDivisionError",
+        "TimeoutError",
+        "TimeoutError",
+        "AssertionError",
+        "MissingError",
+    ]
+
+
+BROWSER = """
+from c2cotel_acceptance import image
+
+def test_the_page(chromium, tmp_path):
+    how = {"width": 50, "height": 50, "sleep": 0, "chromium": chromium}
+    expected = tmp_path / "it.expected.png"
+    for again in (True, False):
+        image.check_screenshot("data:text/html,<h1>Hi", tmp_path, expected,
+                               generate_expected_image=again, **how)
+
+def test_a_visit(chromium):
+    with chromium.visit() as visit:
+        visit.page.set_content("<h1>Hi")
+        visit.screenshot("hi")
+"""
+
+
+def test_one_browser_is_for_all_tests(project, chromium_program):
+    ini = "c2c_acceptance_screenshots = seen"
+    done = project(test=BROWSER, ini=ini, C2C_ACCEPTANCE_CHROMIUM=chromium_program)
+    assert "2 passed" in done.stdout
+    assert (project.folder / "seen/hi.png").stat().st_size > 100
+
+
+def test_without_a_browser_it_says_what_to_install(project, tmp_path):
+    done = project(test=BROWSER, PATH=str(tmp_path))
+    assert "MissingError: No Chromium on this machine: apt-get install" in done.stdout
+
+
+def test_a_port_that_is_taken_is_told(project):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = project(test="def test(telemetry): pass", C2C_ACCEPTANCE_OTLP_PORT=port)
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use. With" in done.stdout
 
 
 def test_a_fixture_of_the_project_wins(project):

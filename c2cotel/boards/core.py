@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from c2cotel import values
-from c2cotel.boards import grafana, rules
+from c2cotel.boards import grafana, provisioning, rules
 from c2cotel.boards.promql import JOB, Names
 from c2cotel.boards.rules import Threshold
 
@@ -182,10 +182,13 @@ def chosen(names: Sequence[str], known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names)) or all_known
 
 
-def exported(found: Collection, names: Sequence[str], changed: Changes) -> dict[str, str]:
-    """The files of the dashboards *names*, of ``rules`` and ``provisioning``; or of all.
+def exported(
+    found: Collection, names: Sequence[str], changed: Changes, folder: Path
+) -> dict[str, str]:
+    """The files of the dashboards *names*, of ``rules`` and ``provisioning``, or of all.
 
-    Tests of rules expect the thresholds that there are by default: with others they stay away.
+    By their paths in *folder*, which the examples of provisioning refer to. Tests of rules expect
+    the thresholds that there are by default: with others they stay away.
 
     Raises:
         ChoiceError: A name is not known, or something is to be changed in rules that are not asked
@@ -201,8 +204,8 @@ def exported(found: Collection, names: Sequence[str], changed: Changes) -> dict[
             if not (changed.thresholds and path.startswith(f"{RULES}/tests/")):
                 files[path] = _changed_rules(text, changed)
     if PROVISIONING in wanted:
-        for path, text in found.provisioning.items():
-            files[path] = rules.with_names(text, changed.names)
+        texts = found.provisioning
+        files |= provisioning.examples(texts, folder, changed.names, changed.datasource)
     return files
 
 

@@ -8,48 +8,19 @@ another is asked for. Sources: https://grafana.com/docs/grafana/latest/developer
 https://grafana.com/docs/grafana/latest/developers/http_api/folder/.
 """
 
-import json
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, Self
-from urllib.parse import quote, urljoin, urlsplit
-
-import requests
-from requests.auth import AuthBase
+from urllib.parse import quote, urljoin
 
 from c2cotel.boards.core import Board
+from c2cotel.boards.exchange import Exchange, PushError
 
-TIMEOUT: Final = (5.0, 30.0)
-"""Seconds to connect, and to wait for an answer."""
-
-_PAUSES: Final = (0.5, 1.0, 2.0)
-_LONGEST_PAUSE: Final = 30.0
-_PASSING: Final = frozenset((429, 500, 502, 503, 504))
 _NOT_FOUND: Final = 404
-_UNAUTHORIZED: Final = 401
 _CONFLICTS: Final = frozenset((409, 412))
 _PAGE: Final = 1000
-_LONGEST: Final = 300
-
-
-class PushError(Exception):
-    """Grafana did not do it; the message says why, and never has the token in it.
-
-    Attributes:
-        status: Of the answer; 0 if there was none that can be understood.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def concerns_all(self) -> bool:
-        """Whether the next dashboard would fare the same."""
-        return self.status in (0, _UNAUTHORIZED) or self.status in _PASSING
 
 
 @dataclass(frozen=True)
@@ -82,18 +53,15 @@ class Grafana:
     """
 
     def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.url = url.rstrip("/")
-        self._token = token
-        self._sleep = sleep
-        self._session = requests.Session()
-        self._session.auth = _Bearer(token)
-        self._session.headers["Accept"] = "application/json"
+        self._exchange = Exchange(url, token, sleep)
+        self._ask = self._exchange.ask
+        self.url = self._exchange.url
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._exchange.close()
 
     def folder(self, title: str) -> Folder | None:
         """The folder at the top that has this *title*."""
@@ -163,64 +131,6 @@ class Grafana:
             "Is --url the address of Grafana itself?"
         )
 
-    def _ask(self, method: str, path: str, kind: type, **more: Any) -> Any:
-        """What Grafana answers: JSON, of this *kind*."""
-        for pause in (*_PAUSES, None):
-            response = self._send(method, path, **more)
-            if pause is None or response.status_code not in _PASSING:
-                break
-            self._sleep(_pause(response, pause))
-        return self._understood(response, kind)
-
-    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
-        try:
-            # A redirection would lead a POST to a page, or the token elsewhere.
-            return self._session.request(
-                method, self.url + path, timeout=TIMEOUT, allow_redirects=False, **more
-            )
-        except requests.Timeout as error:
-            raise PushError(f"{self.url} does not answer in time.") from error
-        except requests.exceptions.SSLError as error:
-            raise PushError(
-                f"{self.url} does not speak TLS, or its certificate is not trusted."
-            ) from error
-        except requests.RequestException as error:
-            raise PushError(f"{self.url} cannot be reached: {_reason(error)}.") from error
-
-    def _understood(self, response: requests.Response, expected: type) -> Any:
-        status = response.status_code
-        if response.is_redirect:
-            raise PushError(self._redirected(response))
-        content = _json(response)
-        if response.ok:
-            if not isinstance(content, expected):
-                kind = self._shown(response.headers.get("Content-Type", "something"))
-                raise PushError(
-                    f"{self.url} answers {status} with {kind} where Grafana answers with JSON. "
-                    "Is --url the address of Grafana itself?"
-                )
-            return content
-        message = content.get("message") if isinstance(content, dict) else None
-        told = self._shown(str(message or response.reason or "nothing"))
-        raise PushError(f"{self.url} answers {status}: {told}{_hint(status)}", status)
-
-    def _redirected(self, response: requests.Response) -> str:
-        target = urlsplit(urljoin(response.url, response.headers["Location"]))
-        place = self._shown(f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}")
-        if "login" in target.path.lower():
-            return (
-                f"{self.url} leads to a login page, {place}: something in front of Grafana does "
-                "not let the token through. Give the address of Grafana itself as --url."
-            )
-        asked = urlsplit(response.url).path.removeprefix(urlsplit(self.url).path)
-        return f"{self.url} leads to another place: give --url {place.removesuffix(asked)}"
-
-    def _shown(self, text: str) -> str:
-        """*text* of somebody else on one line, without the token."""
-        text = text.replace(self._token, "***")
-        text = re.sub(r"\s+", " ", text).strip()
-        return "".join(one if one.isprintable() else "?" for one in text[:_LONGEST])
-
 
 def push(
     grafana: Grafana, boards: Iterable[Board], folder: str = "", *, dry_run: bool = False
@@ -258,49 +168,3 @@ def _pushed(
     where = f"in the folder {place!r}" if place else "at the top"
     made = ", which would be made" if title and target is None else ""
     return f"would {'be replaced' if now else 'be new'}, {where}{made}"
-
-
-class _Bearer(AuthBase):
-    """As ``auth``, so that neither ~/.netrc nor the URL puts something else in its place."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def _pause(response: requests.Response, otherwise: float) -> float:
-    """Seconds to wait before the next try."""
-    wished = response.headers.get("Retry-After", "")
-    return min(float(wished), _LONGEST_PAUSE) if wished.isdecimal() else otherwise
-
-
-def _json(response: requests.Response) -> Any:
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        return None
-
-
-def _reason(error: requests.RequestException) -> str:
-    """The innermost reason: what the libraries say around it is about themselves."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        reason = getattr(inner, "reason", None) or next(iter(inner.args), None)
-        inner = reason if isinstance(reason, BaseException) else inner.__cause__
-    return type(error).__name__
-
-
-def _hint(status: int) -> str:
-    match status:
-        case 401:
-            return ". Is the token one of this Grafana, and still valid?"
-        case 403:
-            return ". The token's service account needs the role Editor."
-        case 404:
-            return ". Is --url the address of Grafana itself?"
-    return ""

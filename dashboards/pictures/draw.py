@@ -3,7 +3,8 @@
 
 First the example application has some good and bad minutes, and Prometheus looks on; then each
 dashboard is drawn in Chromium by Grafana's own components. What nobody could read - a panel without
-data, a title that is cut, a legend that is hidden - is said, and the exit status is 1.
+data, a title that is cut, a legend that is hidden - is said, and the exit status is 1. What a good
+picture is of is noted beside it.
 
 ``--again`` draws what was recorded before, for those who change a dashboard.
 """
@@ -26,14 +27,19 @@ import recording
 from PIL import Image
 
 from c2cotel_acceptance import browser
+from c2cotel_boards import drawn
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = recording.ROOT / ".cache/pictures"
-PICTURES: Final = recording.ROOT / "docs/pictures/dashboards"
 WIDTH: Final = 1600
-_COLOURS: Final = 128
+_COLOURS: Final = 256
+# The time of the last minute is written below it, and needs so many seconds on its right.
+_MINUTE: Final = 60
+_ROOM: Final = 25
 #: What Grafana's data source says of Prometheus; rates are of four of them.
 _SCRAPE: Final = 3000
+#: Milliseconds, on a machine that has other work, too.
+_LOADED_WITHIN: Final = 120_000
 _LOADERS: Final = {".woff2": "dataurl", ".woff": "empty", ".ttf": "empty"}
 
 
@@ -95,7 +101,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _draw(site: Path, boards: dict[str, Path]) -> list[str]:
     faults: list[str] = []
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    drawn.PICTURES.mkdir(parents=True, exist_ok=True)
     with (
         recording.recorded(CACHE / "recorded") as (prometheus, begin, end),
         _served(site) as url,
@@ -104,23 +110,33 @@ def _draw(site: Path, boards: dict[str, Path]) -> list[str]:
         source = {
             "prometheus": prometheus,
             "from": begin * 1000,
-            "to": end * 1000,
+            "to": _with_room(end) * 1000,
             "scrape": _SCRAPE,
         }
         for name, path in boards.items():
             with chromium.visit(viewport={"width": WIDTH, "height": 800}) as visit:
-                visit.page.goto(f"{url}/index.html")
-                asked = [json.loads(path.read_text()), source, WIDTH]
+                visit.page.goto(f"{url}/index.html", timeout=_LOADED_WITHIN)
+                board = json.loads(path.read_text())
+                asked = [board, source, WIDTH]
                 found = visit.page.evaluate("asked => window.draw(...asked)", asked)
-                faults += [f"{name}: {fault}" for fault in [*found, *visit.errors]]
+                found = [f"{name}: {fault}" for fault in [*found, *visit.errors]]
                 picture = visit.page.screenshot(full_page=True)
-            size = _write(PICTURES / f"{name}.png", picture)
+            size = _write(drawn.PICTURES / f"{name}.png", picture)
+            faults += found
+            if not found:
+                drawn.note(name, board)
             print(f"{name}: {size // 1000} kB", flush=True)
     return faults
 
 
+def _with_room(end: float) -> float:
+    """A moment at or before *end* at which no time is cut at the right edge."""
+    past = end % _MINUTE
+    return end if past > _ROOM else end - past - 1
+
+
 def _write(path: Path, picture: bytes) -> int:
-    """Few colours, which are enough here, take a third of the bytes."""
+    """Few colours, which are enough here, take half of the bytes."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     few = image.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(path, optimize=True)

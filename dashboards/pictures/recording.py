@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT / path) for path in ("acceptance", "acceptance/tests", 
 from c2cotel_acceptance import servers  # noqa: E402 - found only now
 from c2cotel_acceptance.processes import Process  # noqa: E402
 from c2cotel_acceptance.traffic import Call, send  # noqa: E402
+from dashboards import example, times  # noqa: E402
 from dashboards import scene as places  # noqa: E402
-from dashboards import times  # noqa: E402
 
 QUIET: Final = 45.0
 """Seconds between what goes wrong."""
@@ -75,9 +75,9 @@ def record(folder: Path) -> None:
 
 def _place(stack: contextlib.ExitStack) -> Path:
     """A copy of the example: where it lies is to be read in the pictures."""
-    shutil.copytree(places.APP, _PLACE / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(example.APP, _PLACE / "app", ignore=shutil.ignore_patterns("__pycache__"))
     stack.callback(shutil.rmtree, _PLACE)
-    places.APP = _PLACE / "app"
+    example.APP = _PLACE / "app"
     return _PLACE
 
 

@@ -1,8 +1,10 @@
 """The committed JSON is what the generator makes, and what Grafana understands."""
 
 import json
+import re
 import subprocess
 import sys
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -12,6 +14,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from c2cotel_boards import build, reading
 
 PAGE = 24
+SIGNS = {"statistics_job": "$statistics_job", "statistics_instance": "$statistics_instance"}
+SIGNS_OF_LABELS = {"job": "$statistics_job", "instance": "$statistics_instance"}
 MOST_PANELS = 22
 
 
@@ -52,13 +56,17 @@ def test_it_is_a_classic_dashboard_that_is_imported_and_provisioned(board):
     assert "__inputs" not in board
     assert board["editable"] is False
     assert board["graphTooltip"] == 1
-    assert board["refresh"] == "30s"
-    assert board["time"] == {"from": "now-3h", "to": "now"}
+    # What is counted once a day has to be seen, too.
+    daily = board["uid"] == "c2cotel-database-statistics"
+    assert board["refresh"] == ("5m" if daily else "30s")
+    assert board["time"] == {"from": "now-7d" if daily else "now-3h", "to": "now"}
 
 
-def test_the_variables_that_all_have_come_first(board):
+def test_the_variables_that_all_have_come_first(name, board):
     listed = [(each["name"], each["type"]) for each in board["templating"]["list"]]
-    assert listed[:3] == [("datasource", "datasource"), ("job", "query"), ("instance", "query")]
+    own = "statistics_" if name == "database-statistics" else ""
+    expected = [("datasource", "datasource"), (f"{own}job", "query"), (f"{own}instance", "query")]
+    assert listed[:3] == expected
     source = board["templating"]["list"][0]
     assert (source["label"], source["query"]) == ("Data source", "prometheus")
 
@@ -68,9 +76,56 @@ def test_a_choice_has_several_values_and_all_of_them(board):
         if variable["type"] == "query":
             assert variable["multi"], variable["name"]
             assert variable["includeAll"], variable["name"]
-            assert variable["allValue"] in {".+", ".*"}, variable["name"]
+            # Traces and logs are of the chosen services only: there All is a list of them.
+            everything = {None} if variable["name"] == "service" else {".+", ".*"}
+            assert variable.get("allValue") in everything, variable["name"]
+            assert variable.get("hide", 0) == (2 if variable["name"] == "service" else 0)
             assert variable["description"], variable["name"]
             assert variable["label"], variable["name"]
+
+
+def test_the_menu_brings_nothing_along_that_is_another_elsewhere():
+    """The command of the statistics has a job of its own: a service's would find nothing there."""
+    names = {
+        name: {
+            each["name"]
+            for each in json.loads(build.text_of(name))["templating"]["list"]
+            if each["type"] == "query"
+        }
+        for name in build.NAMES
+    }
+    statistics = names.pop("database-statistics")
+    assert statistics & set().union(*names.values()) == set()
+
+
+def test_every_part_of_the_statistics_is_of_the_chosen_ones():
+    board = json.loads(build.text_of("database-statistics"))
+    for asked in reading.targets(board):
+        for selector in reading.selectors(asked.expr, {"__range": "1h", **SIGNS}):
+            found = {each.name: each.value for each in selector.matchers.matchers}
+            assert found | SIGNS_OF_LABELS == found, asked.where
+
+
+def test_databases_of_one_name_on_two_servers_are_two():
+    board = json.loads(build.text_of("database-statistics"))
+    for asked in reading.targets(board):
+        for by in re.findall(r"max by \(([^)]*)\)", asked.expr):
+            assert by.startswith("instance, db_namespace"), asked.where
+
+
+def test_a_line_of_an_instance_says_of_which_job(board):
+    for panel in reading.panels(board):
+        for target in panel["targets"]:
+            legend = target.get("legendFormat", "")
+            if "{{instance}}" in legend:
+                assert "{{job}}" in legend or "{{db_namespace}}" in legend, panel["title"]
+
+
+def test_an_engine_without_a_name_has_one_in_legends(board):
+    for panel in reading.panels(board):
+        for target in panel["targets"]:
+            if "{{c2c_engine}}" in target.get("legendFormat", ""):
+                assert '"c2c_engine", "(no name)"' in target["expr"], panel["title"]
 
 
 def test_every_variable_is_used_and_every_used_one_is_there(board):
@@ -122,6 +177,38 @@ def test_links_lead_to_dashboards_that_there_are(board):
             assert "_datasource}" in address
 
 
+def explored(board):
+    """The panes that links of tables open in Explore, with the variables in them."""
+    for address in reading.addresses(board):
+        if address.startswith("/explore?"):
+            # In a variable's place there are no quotes when it is JSON.
+            plain = re.sub(r'\$\{__data\.fields\["(\w+)"\]:percentencode\}', r"<\1>", address)
+            (panes,) = parse_qs(urlsplit(plain).query, strict_parsing=True)["panes"]
+            yield json.loads(panes)["c2c"]
+
+
+def test_traces_are_of_the_chosen_services_and_some_of_what_failed_or_was_slow(name, board):
+    if name not in {"requests", "database", "outgoing"}:
+        assert not list(explored(board))
+        return
+    panes = [each for each in explored(board) if "tempo" in each["datasource"]]
+    queries = [each["queries"][0]["query"] for each in panes]
+    own = '{ resource.service.name =~ "${service:pipe}" && kind = '
+    assert all(query.startswith(own) for query in queries)
+    assert sum("status = error" in query for query in queries) == 1
+    assert sum(" && duration > 1" in query for query in queries) == 1
+    assert {each["datasource"] for each in panes} == {"${tempo_datasource}"}
+
+
+def test_logs_are_of_the_chosen_services(name, board):
+    panes = [each for each in explored(board) if "loki" in each["datasource"]]
+    queries = [each["queries"][0]["expr"] for each in panes]
+    assert len(queries) == {"requests": 4, "database": 1}.get(name, 0)
+    assert all(query.startswith('{service_name=~"${service:pipe}"} | json') for query in queries)
+    offered = {each["name"] for each in board["templating"]["list"]}
+    assert ("loki_datasource" in offered) == bool(queries)
+
+
 def test_check_tells_what_is_old(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "FOLDER", tmp_path)
     assert build.main(["--check", "requests"]) == 1
@@ -148,13 +235,14 @@ def test_it_is_a_command():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_table_asks_for_traces_only_where_tempo_is_set():
+@pytest.mark.parametrize("source", ["tempo", "loki"])
+def test_a_table_asks_for_traces_and_logs_only_where_there_are_some(source):
     """What stands for the variable is a label, and an empty label is none."""
     board = json.loads(build.text_of("requests"))
-    asked = [each.expr for each in reading.targets(board) if "tempo_datasource" in each.expr]
-    assert asked
+    asked = [each.expr for each in reading.targets(board) if f"{source}_datasource" in each.expr]
+    assert len(asked) == 2
     for expr in asked:
         assert expr.endswith(
-            ' and on () (label_replace(vector(1), "is_set", "${tempo_datasource}", "", "")'
+            f' and on () (label_replace(vector(1), "is_set", "${{{source}_datasource}}", "", "")'
             " unless on (is_set) vector(0))"
         )

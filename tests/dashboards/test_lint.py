@@ -11,7 +11,7 @@ import json
 import promql_parser
 import pytest
 
-from c2cotel_boards import build, catalogue, reading
+from c2cotel_boards import build, catalogue, promql, reading
 
 from .waivers import WAIVERS, reason
 
@@ -55,7 +55,7 @@ def findings(request, name):
 
 
 def variable(board, name):
-    return next(each for each in board["templating"]["list"] if each["name"] == name)
+    return next((each for each in board["templating"]["list"] if each["name"] == name), {})
 
 
 def check_template(board, name, findings):
@@ -69,8 +69,8 @@ def check_template(board, name, findings):
         "allValue": ".+",
     }
     for key, value in wanted.items():
-        if found[key] != value:
-            findings.add(f"{name}: {key} is {found[key]!r}, not {value!r}")
+        if found.get(key) != value:
+            findings.add(f"{name}: {key} is {found.get(key)!r}, not {value!r}")
 
 
 def trees(board):
@@ -114,9 +114,10 @@ def test_template_on_time_change_reload_rule(board, findings):
 
 
 def test_template_unused_rule(board, findings):
+    """But for ``service``, which links to traces and logs use."""
     used = set().union(*(reading.variables(each.expr) for each in reading.targets(board)))
     for each in board["templating"]["list"]:
-        if each["type"] == "query" and each["name"] not in used:
+        if each["type"] == "query" and each["name"] not in {*used, "service"}:
             findings.add(each["name"])
 
 
@@ -172,8 +173,11 @@ def test_target_promql_rule(board, findings):
 
 
 def test_target_rate_interval_rule(board, findings):
-    """Every range is ``$__rate_interval``, or all that is shown; none is a number."""
-    ranges = {"[$__rate_interval]", "[$__range]"}
+    """Every range is ``$__rate_interval``, or all that is shown; none is a number.
+
+    But for how long a series is remembered that was away, whatever is shown.
+    """
+    ranges = {"[$__rate_interval]", "[$__range]", f"[{promql.REMEMBERED}]"}
     for asked in reading.queries(board):
         asked_for = {f"[{part.partition(']')[0]}]" for part in asked.expr.split("[")[1:]}
         if more := asked_for - ranges:
@@ -206,18 +210,22 @@ def test_target_instance_rule(board, findings):
     check_matcher(board, "instance", findings)
 
 
-def began_just_now(node, above):
-    """Whether *node* is in ``x unless x offset …``, the first values that are no increase."""
-    unless = next((each for each in reversed(above) if is_unless(each)), None)
-    return unless is not None and {unless.lhs.name, unless.rhs.name} == {node.name}
+def is_counted(node, above):
+    """Whether *node* is beside its own increase, as in ``promql.counted``: for what began."""
+    aggregates = [each for each in above if isinstance(each, promql_parser.AggregateExpr)]
+    if not aggregates:
+        return False
+    inner = list(reading.walk(aggregates[-1].expr))
+    increased = {one.name for one, those in inner if is_selector(one) and is_increased(those)}
+    return node.name in increased and any(is_unless(one) for one, _ in inner)
+
+
+def is_selector(node):
+    return isinstance(node, promql_parser.VectorSelector)
 
 
 def is_unless(node):
-    if not isinstance(node, promql_parser.BinaryExpr) or str(node.op) != "unless":
-        return False
-    both = (node.lhs, node.rhs)
-    selected = all(isinstance(each, promql_parser.VectorSelector) for each in both)
-    return selected and node.lhs.offset is None and node.rhs.offset is not None
+    return isinstance(node, promql_parser.BinaryExpr) and str(node.op) == "unless"
 
 
 def test_target_counter_agg_rule(board, findings):
@@ -228,9 +236,9 @@ def test_target_counter_agg_rule(board, findings):
     counters = {name for name, each in catalogue.known().items() if each.kind != "gauge"}
     for where, tree in trees(board):
         for node, above in reading.walk(tree):
-            if not isinstance(node, promql_parser.VectorSelector) or node.name not in counters:
+            if not is_selector(node) or node.name not in counters:
                 continue
-            if not (is_increased(above) or is_grouped(above) or began_just_now(node, above)):
+            if not (is_increased(above) or is_grouped(above) or is_counted(node, above)):
                 findings.add(f"{node.prettify()} is not increased", where)
 
 

@@ -1,139 +1,190 @@
-"""What ``c2cotel stats-db`` is to tell, told by a stand-in: the command is not built yet.
+"""The real ``c2cotel stats-db``, run for one scrape at a time, on two databases.
 
-OpenTelemetry's own SDK and exporter, with the instruments of the catalogue, as the command will
-have them; a thousand tables, of which some grow. It is there for one scrape each time that it is
-run, as the command. When there is the command, it takes this place.
+Both are called ``app``: that of the example, and one of a thousand tables on another server, in
+which something happens before each run.
 """
 
+import contextlib
+import functools
+import os
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from prometheus_client import CollectorRegistry, generate_latest
+import psycopg
+import requests
 
-from c2cotel_boards import catalogue
+from c2cotel_acceptance import servers
+from c2cotel_acceptance.utils import retry_timeout
 
 TABLES: Final = 1000
-_SCHEMAS: Final = ("public", "archive")
-Labels = dict[str, str]
-_Values = Iterable[tuple[float, Labels]]
-_STARTED: Final = time.time()
+_SCHEMAS: Final = ("sales", "archive")
+_EXTRA: Final = (
+    "SELECT 'backends', count(*) FROM pg_stat_activity "
+    "UNION ALL SELECT 'locks', count(*) FROM pg_locks"
+)
+_OURS: Final = ("C2C", "OTEL_", "SQLALCHEMY_")
+# Each table is five relations that one transaction locks.
+_BATCH: Final = 200
+_NAMED: Final = """
+    what text[] := ARRAY['account', 'order', 'invoice', 'item', 'session',
+                         'event', 'login', 'version', 'document', 'address'];
+    place text[] := ARRAY['sales', 'archive'];
+    name text;
+"""
+_NAME: Final = """
+    name := format('%I.%I', place[1 + number % 2],
+                   what[1 + number / 2 % 10] || '_' || lpad((number / 20)::text, 2, '0'));
+"""
+_MAKE: Final = f"""
+DO $$
+DECLARE {_NAMED}
+BEGIN
+    FOR number IN {{begin}} .. {{begin}} + {_BATCH - 1} LOOP
+        {_NAME}
+        EXECUTE format('CREATE TABLE %s (id serial PRIMARY KEY, said text)', name);
+        EXECUTE format('CREATE INDEX ON %s (said)', name);
+        EXECUTE format('INSERT INTO %s (said) SELECT md5(i::text) FROM generate_series(1, %s) i',
+                       name, number % 20);
+    END LOOP;
+END $$
+"""  # noqa: S608 - of these texts alone
+# Some grow, and lose what is not vacuumed; all of a table is read, or what an index finds.
+_HAPPEN: Final = f"""
+DO $$
+DECLARE {_NAMED}
+BEGIN
+    FOR number IN 0 .. 15 LOOP
+        {_NAME}
+        EXECUTE format('INSERT INTO %s (said) SELECT md5(i::text) FROM generate_series(1, %s) i',
+                       name, {{rows}} * (1 + number));
+        EXECUTE format('DELETE FROM %s WHERE id %% %s = 0', name, 2 + number % 5);
+        SET LOCAL enable_seqscan = off;
+        EXECUTE format('SELECT count(*) FROM %s WHERE id < 100', name);
+        IF number < 8 THEN
+            EXECUTE format('SELECT count(*) FROM %s WHERE said > %L', name, 'f');
+        END IF;
+        SET LOCAL enable_seqscan = on;
+    END LOOP;
+END $$
+"""  # noqa: S608 - of these texts alone
+_MANY, _FEW = 600, 20
 
 
-def _tables() -> Iterator[tuple[int, Labels]]:
-    for number in range(TABLES):
-        schema = _SCHEMAS[number % len(_SCHEMAS)]
-        yield number, {"schema": schema, "table": f"table_{number:03}"}
+@dataclass(frozen=True)
+class _Database:
+    """A database, whose *schemas* are told on *port*."""
 
+    url: str
+    port: int
+    schemas: Sequence[str] = ()
 
-def _indexes() -> Iterator[tuple[int, Labels]]:
-    for number, table in _tables():
-        for column in ("id", "name"):
-            yield number, {**table, "index": f"{table['table']}_{column}"}
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True)
 
+    @property
+    def tables(self) -> int:
+        with self.connect() as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = ANY (%s)",
+                [["public", *self.schemas]],
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
 
-def _of_tables(value: Callable[[int], float]) -> Callable[[], _Values]:
-    return lambda: ((value(number), labels) for number, labels in _tables())
+    @contextlib.contextmanager
+    def told(self, port: int) -> Iterator[None]:
+        """The command, in a process of its own, until somebody has scraped *port*."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        environ |= {
+            "SQLALCHEMY_URL": self.url,
+            "C2C_PROMETHEUS_PORT": str(port),
+            "C2C_PROMETHEUS_HOST": "127.0.0.1",
+        }
+        options = [text for schema in self.schemas for text in ("--schema", schema)]
+        command = [str(Path(sys.executable).with_name("c2cotel")), "stats-db", "--extra", _EXTRA]
+        with subprocess.Popen(
+            [*command, *options], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                yield
+                said, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert process.returncode == 0, said.decode()
 
+    def run(self) -> None:
+        with self.told(self.port):
+            pass
 
-def _of_indexes(value: Callable[[int], float]) -> Callable[[], _Values]:
-    return lambda: ((value(number), labels) for number, labels in _indexes())
+    def text(self) -> str:
+        """What a run tells whoever scrapes it."""
+        port = servers.free_port()
 
+        def scraped() -> str:
+            return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
 
-def _forks() -> _Values:
-    for number, labels in _indexes():
-        yield 8192.0 * number, {**labels, "fork": "main"}
-        yield 24576.0, {**labels, "fork": "fsm"}
-
-
-def _grown() -> float:
-    return time.time() - _STARTED
-
-
-_ALL: Final[dict[str, Callable[[], _Values]]] = {
-    "size": lambda: [(1e9 + 1e6 * _grown(), {})],
-    "table.rows": _of_tables(lambda number: 100.0 * number),
-    "table.dead_rows": _of_tables(lambda number: 30.0 * number),
-    "table.size": _of_tables(lambda number: 8192.0 * number * (1 + (number % 7) * _grown())),
-    "table.scans": _of_tables(lambda number: 5 + (number % 3) * _grown()),
-    "index.size": _forks,
-    "index.scans": _of_indexes(lambda number: float(number % 5)),
-    "index.entries_read": _of_indexes(lambda number: 20.0 * (number % 5)),
-    "index.rows_fetched": _of_indexes(lambda number: 10.0 * (number % 5)),
-    "extra": lambda: [(float(len(name)), {"metric": name}) for name in ("users", "sessions")],
-    "statistics.time": lambda: [(time.time(), {})],
-    "statistics.duration": lambda: [(1.5, {})],
-    "statistics.failures": lambda: [(0.0, {})],
-}
-
-
-def _observe(name: str) -> Callable[[CallbackOptions], Iterator[Observation]]:
-    values = _ALL[name.removeprefix("c2c.database.")]
-
-    def observe(_: CallbackOptions) -> Iterator[Observation]:
-        for value, labels in values():
-            yield Observation(value, {"db.namespace": "app", **labels})
-
-    return observe
-
-
-def told() -> bytes:
-    """What a run tells Prometheus."""
-    registry = CollectorRegistry()
-    provider = MeterProvider([PrometheusMetricReader(registry=registry)], shutdown_on_exit=False)
-    meter = provider.get_meter("c2cotel.stats_db")
-    for metric in catalogue.STATISTICS:
-        meter.create_observable_gauge(metric.name, [_observe(metric.name)], metric.unit)
-    text: bytes = generate_latest(registry)
-    provider.shutdown()
-    return text
+        with self.told(port):
+            return retry_timeout(scraped, 30, 0.1)
 
 
 class Runs:
-    """Runs of the command; *address* is where each is scraped once, and nobody answers between.
+    """Runs of the command; *addresses* are where each is scraped once, and nobody answers between.
 
-    Attributes:
-        text: What the last one has told.
+    *example* is the URL of the example's database. The other one is made when it is needed first.
     """
 
-    def __init__(self) -> None:
-        self.text = b""
-        self._scraped = threading.Event()
-        self._scraped.set()
-        runs = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                over = runs._scraped.is_set()
-                self.send_response(503 if over else 200)
-                self.end_headers()
-                if not over:
-                    self.wfile.write(runs.text)
-                    runs._scraped.set()
-
-            def log_message(self, *_: Any) -> None:
-                """Nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-
-    def run(self) -> None:
-        """Run the command once, and wait until it has been scraped."""
-        self.text = told()
-        self._scraped.clear()
-        assert self._scraped.wait(10)
+    def __init__(self, example: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self._example = _Database(example, servers.free_port())
+        self._port = servers.free_port()
+        self._running = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._stack.close()
+
+    @property
+    def addresses(self) -> list[str]:
+        return [f"127.0.0.1:{port}" for port in (self._example.port, self._port)]
+
+    @property
+    def tables(self) -> int:
+        """How many there are, of both."""
+        return self._example.tables + self._large.tables
+
+    def run(self) -> None:
+        """Run the command once for each, and wait until they have been scraped."""
+        with self._running, ThreadPoolExecutor(2) as pool:
+            _happen(self._large, _FEW)
+            for done in [pool.submit(one.run) for one in (self._example, self._large)]:
+                done.result()
+
+    def text(self) -> str:
+        """What the last run has told, or would have."""
+        return self._large.text()
+
+    @functools.cached_property
+    def _large(self) -> _Database:
+        # What is dead stays dead.
+        server = self._stack.enter_context(servers.postgres(options={"autovacuum": "off"}))
+        made = _Database(server.url, self._port, _SCHEMAS)
+        with made.connect() as connection:
+            for schema in _SCHEMAS:
+                connection.execute(f"CREATE SCHEMA {schema}".encode())
+            for begin in range(0, TABLES, _BATCH):
+                connection.execute(_MAKE.format(begin=begin).encode())
+        _happen(made, _MANY)
+        return made
+
+
+def _happen(database: _Database, rows: int) -> None:
+    with database.connect() as connection:
+        connection.execute(_HAPPEN.format(rows=rows).encode())

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,25 +21,31 @@ import pytest
 import requests
 import yaml
 
-from c2cotel_acceptance import servers, traffic
+from c2cotel_acceptance import servers
 from c2cotel_acceptance.processes import MissingError, script
 from c2cotel_acceptance.traffic import Call
 from c2cotel_acceptance.utils import retry_timeout
 
+from . import example
+from .example import SECRET, Service
+
 # One run, which the first test waits for.
 pytestmark = pytest.mark.timeout(300)
 
-SECRET = "correct-horse-battery-staple"
 ROOT = Path(__file__).parents[3]
-APP = ROOT / "acceptance/app"
 ALERTS = ROOT / "dashboards/rules/c2cotel-alerts.yaml"
 RECORDING = "c2cotel-recording.yaml"
 PREFIX = "shop"
-_OURS = ("C2C_", "OTEL_", "GUNICORN_", "LOG_", "SQLALCHEMY_", "GIT_HASH")
 #: What would take too long, or would be met by chance on a busy machine.
 THRESHOLDS = {"latency": "0.5", "latency_requests": "12", "pool_wait": "0.4"}
 WINDOW = "10s"
 POOL = {"c2c_engine": "sqlalchemy"}
+SMALL_POOL = {
+    "\nsqlalchemy.url =\n": (
+        "\nsqlalchemy.url =\nsqlalchemy.pool_size = 1\nsqlalchemy.max_overflow = 0\n"
+        "sqlalchemy.pool_timeout = 3\n"
+    )
+}
 
 HELLO = Call("/api/hello", route="/api/hello")
 SAY = Call("/api/hello", "POST", "/api/hello", b'{"text": "again"}')
@@ -62,23 +67,6 @@ def lowered(folder: Path) -> dict[str, str]:
         recording.name: re.sub(r"\[\d+[mhd]\]", f"[{WINDOW}]", recorded),
         alerts.name: re.sub(r"(\n +for: )\S+", r"\g<1>1s", text),
     }
-
-
-@dataclass
-class Service:
-    """The example, and its operator."""
-
-    gunicorn: servers.Gunicorn
-    metrics: str
-
-    def send(self, *calls: Call, count: int, concurrency: int = 4) -> traffic.Traffic:
-        return traffic.send(self.gunicorn.url, calls, count, concurrency=concurrency)
-
-    def operate(self, view: str, **params: Any) -> requests.Response:
-        headers = {"X-API-Key": SECRET}
-        return requests.get(
-            f"{self.gunicorn.url}/c2c/{view}", params=params, headers=headers, timeout=30
-        )
 
 
 @dataclass
@@ -146,12 +134,19 @@ def the_pool_is_too_small(scene: Scene) -> None:
     scene.until("C2cotelPoolExhausted", lambda: waiting(scene, 4))
 
 
+def failing(scene: Scene) -> set[str]:
+    """The first words of the names of the checks that fail."""
+    answer = scene.shop.operate("health_check", max_level=3)
+    return {name.partition("_")[0] for name in answer.json()["failures"]}
+
+
 def checks_fail(scene: Scene) -> None:
     with psycopg.connect(scene.pair.primary.url.replace("+psycopg", "")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '000000000000'")
     scene.pair.wait()
     (scene.folder / "not_happy").touch()
-    assert scene.shop.operate("health_check", max_level=3).status_code == 500
+    # On a busy machine others are late, and fail: until they do not.
+    retry_timeout(lambda: failing(scene) == {"custom", "alembic"}, 30, 0.1)
     scene.until("C2cotelHealthCheckFailing")
     scene.until("C2cotelAlembicMismatch")
 
@@ -189,56 +184,8 @@ def services_end(scene: Scene) -> None:
     scene.until("C2cotelServiceDown")
 
 
-@contextlib.contextmanager
-def _pair() -> Iterator[servers.Replicated]:
-    with servers.replicated() as pair:
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=APP,
-            env={**os.environ, "SQLALCHEMY_URL": pair.primary.url},
-            check=True,
-        )
-        pair.wait()
-        yield pair
-
-
-def _including(folder: Path) -> Path:
-    """The ini file with c2cotel, and a pool of one."""
-    text = (APP / "production-include.ini").read_text()
-    pool = "pool_size = 1\nsqlalchemy.max_overflow = 0\nsqlalchemy.pool_timeout = 3"
-    assert "\nsqlalchemy.url =\n" in text
-    ini = folder / "including.ini"
-    text = text.replace("\nsqlalchemy.url =\n", f"\nsqlalchemy.url =\nsqlalchemy.{pool}\n")
-    ini.write_text(text)
-    return ini
-
-
-def _service(
-    stack: contextlib.ExitStack, folder: Path, ini: Path, workers: int, **env: str
-) -> Service:
-    """Started, but not waited for."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
-    port = servers.free_port()
-    folder.mkdir()
-    common = {
-        "PYTHONPATH": str(APP),
-        "C2C_RUN_DIR": str(folder),
-        "C2C_PROMETHEUS_HOST": "127.0.0.1",
-        "C2C_PROMETHEUS_PORT": str(port),
-        "C2C_PROMETHEUS_PREFIX": PREFIX,
-        "OTEL_SERVICE_NAME": "example",
-    }
-    gunicorn = servers.Gunicorn(
-        ["--paste", str(ini), "-w", str(workers)],
-        log=folder / "gunicorn.log",
-        env={**kept, **common, **env},
-        cwd=APP,
-    )
-    return Service(stack.enter_context(gunicorn), f"127.0.0.1:{port}")
-
-
 def _scene(stack: contextlib.ExitStack, folder: Path) -> Scene:
-    pair = stack.enter_context(_pair())
+    pair = stack.enter_context(example.pair())
     # Nobody listens there, and to find out takes no time.
     port = stack.enter_context(servers.closed_port())
     collector = {
@@ -247,16 +194,22 @@ def _scene(stack: contextlib.ExitStack, folder: Path) -> Scene:
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "C2C_EXIT_TIMEOUT": "0.5",
     }
-    primary = {"SQLALCHEMY_URL": pair.primary.url}
+    primary = {"SQLALCHEMY_URL": pair.primary.url, "C2C_PROMETHEUS_PREFIX": PREFIX}
     replica = {"SQLALCHEMY_SLAVE_URL": pair.standby.url, "C2C_SECRET": SECRET}
     # In two workers: nothing is to fire twice for that.
-    shop = _service(
-        stack, folder / "shop", _including(folder), 2, **primary, **replica, **collector
+    shop = example.service(
+        stack,
+        folder / "shop",
+        example.including(folder, SMALL_POOL),
+        2,
+        **primary,
+        **replica,
+        **collector,
     )
-    plain = APP / "production.ini"
-    another = _service(stack, folder / "another", plain, 1, **primary)
+    plain = example.APP / "production.ini"
+    another = example.service(stack, folder / "another", plain, 1, **primary)
     small = {"C2C_METRICS_MAX_SERIES": "8"}
-    steady = _service(stack, folder / "steady", plain, 1, **primary, **small)
+    steady = example.service(stack, folder / "steady", plain, 1, **primary, **small)
     for each in (shop, another, steady):
         each.gunicorn.wait_url(f"{each.gunicorn.url}/api/ping")
     targets = {"shop": [shop.metrics, another.metrics], "steady": [steady.metrics]}
@@ -328,7 +281,6 @@ def test_each_alert_fires_once_for_what_it_is_about(scene, fired):
         "C2cotelPoolExhausted": {"job": "shop", **pool},
         "C2cotelPoolWaiting": {"job": "shop", **pool},
         "C2cotelReplicaFallback": {"job": "shop", "c2c_engine": "sqlalchemy_slave"},
-        "C2cotelHealthCheckFailing": {"job": "shop", "c2c_check_name": "custom"},
         "C2cotelReadonlyLeftOn": {"job": "shop"},
         "C2cotelDebugLeftOn": {"job": "shop"},
         "C2cotelWorkerRestarts": {"job": "steady", "instance": scene.steady.metrics},
@@ -343,10 +295,15 @@ def test_each_alert_fires_once_for_what_it_is_about(scene, fired):
     (alembic,) = fired["C2cotelAlembicMismatch"]
     assert alembic.pop("c2c_check_name").startswith("alembic_")
     assert alembic == {"job": "shop", "severity": "warning"}
+    # Others may have been late.
+    failed = {
+        labels["c2c_check_name"]: labels["job"] for labels in fired["C2cotelHealthCheckFailing"]
+    }
+    assert failed["custom"] == "shop"
     lost = fired["C2cotelTelemetryDropped"]
     assert {labels["job"] for labels in lost} == {"shop"}
     assert "spans" in {labels["telemetry"] for labels in lost}
-    others = {"C2cotelAlembicMismatch", "C2cotelTelemetryDropped"}
+    others = {"C2cotelAlembicMismatch", "C2cotelHealthCheckFailing", "C2cotelTelemetryDropped"}
     assert {alert: labels for alert, labels in fired.items() if alert not in others} == expected
     assert set(fired) == set(severities)
 

@@ -48,6 +48,8 @@ def test_exported_rules_are_good(promtool, tmp_path, options):
     promtool("check", "rules", "--lint=all", "--lint-fatal", *files)
 
 
+# Half a minute of a processor, which beside other tests may be some minutes.
+@pytest.mark.timeout(600)
 def test_exported_rules_pass_their_exported_tests(promtool, tmp_path):
     """With other metrics, another label and other links, in the rules and in what is expected."""
     export(tmp_path, "rules", *_CHANGES)

@@ -122,7 +122,7 @@ function Head({ board, times }: { board: any; times: AbsoluteTimeRange }) {
         </span>
       </div>
       <div style={{ ...line, flexWrap: 'wrap' }}>
-        {board.templating.list.map((variable: any) => (
+        {board.templating.list.filter(({ hide }: any) => hide !== 2).map((variable: any) => (
           <span key={variable.name} style={{ display: 'flex' }}>
             <Box label>{variable.label}</Box>
             <Box>

@@ -157,6 +157,7 @@ EMITTED: Final = (
     Metric("c2c.health_check.status", "gauge", "", ("c2c.check.name",)),
     Metric("c2c.health_check.duration", "histogram", "s", ("c2c.check.name",)),
     Metric("c2c.alembic.version", "gauge", "", ("version", "name", "configuration")),
+    Metric("c2c.alembic.mismatch", "gauge", "", ("c2c.check.name",)),
     Metric("c2c.build_info", "gauge", "", ("git_hash", "git_tag", "application"), any_label=True),
     Metric("c2c.switch.active", "gauge", "{override}", ("c2c.switch", "c2c.switch.value")),
     Metric("c2c.switch.changes", "counter", "{change}", ("c2c.switch", "c2c.switch.action")),

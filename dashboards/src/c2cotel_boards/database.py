@@ -49,7 +49,7 @@ def board() -> Dashboard:
         variables=variables.standard(
             variables.engine(),
             variables.label("table", "Table", f"{OPERATIONS}_count", _TABLE, names, _IS_SQL),
-            variables.tempo(),
+            *variables.linked(logs=True),
         ),
     )
 
@@ -117,8 +117,9 @@ def _tables() -> Panel:
     by = (_TABLE, _KIND)
     table, kind = links.column("Table"), links.column("Operation")
     spans = (
-        f'{{ kind = client && span.db.collection.name = "{table}" '
-        f'&& span.db.operation.name = "{kind}" }}'
+        "kind = client",
+        f'span.db.collection.name = "{table}"',
+        f'span.db.operation.name = "{kind}"',
     )
     return tables.table(
         "Tables",
@@ -137,8 +138,10 @@ def _tables() -> Panel:
             ),
             *[Column(f"p{q * 100:g}", _slowness(q, *by), "s", steps=_SLOW) for q in _QUANTILES],
             tables.traces(
-                links.traces("Traces with it", spans),
                 promql.aggregate(_COUNT, *by, function="group"),
+                links.traces("Traces with it", *spans),
+                links.traces("Those where it failed", *spans, "status = error"),
+                links.traces("Those where it took above 100 ms", *spans, "duration > 100ms"),
             ),
         ],
         links={"Table": [links.to("database", "Only this table", table=links.VALUE)]},
@@ -172,9 +175,8 @@ def _statements() -> list[Panel]:
         ),
         panels.timeseries(
             "How long do statements take?",
-            "50, 95 and 99 % are faster. Points are single statements; where Tempo is set they "
-            "lead to their traces. All three rise: the database, or its network. The last alone: "
-            "a lock, or one statement.",
+            "50, 95 and 99 % are faster. All three rise: the database, or its network. The last "
+            "alone: a lock, or one statement.",
             *[Query(_slowness(q), f"p{q * 100:g}") for q in _QUANTILES],
             unit="s",
             colour=look.BY_QUANTILE,
@@ -207,9 +209,7 @@ def _statements() -> list[Panel]:
 def _failures() -> list[Panel]:
     by = ("error_type", _KIND, _TABLE)
     kind, table = links.column("Error"), links.column("Table")
-    spans = (
-        f'{{ kind = client && span.db.collection.name = "{table}" && span.error.type = "{kind}" }}'
-    )
+    there = promql.aggregate(_FAILED, *by, function="group")
     return [
         panels.timeseries(
             "Which errors are there?",
@@ -232,9 +232,15 @@ def _failures() -> list[Panel]:
                     "Count", promql.counted(_FAILED, *by, window="$__range") + " > 0.5", "short"
                 ),
                 tables.traces(
-                    links.traces("Traces with it", spans),
-                    promql.aggregate(_FAILED, *by, function="group"),
+                    there,
+                    links.traces(
+                        "Traces with it",
+                        "kind = client",
+                        f'span.db.collection.name = "{table}"',
+                        f'span.error.type = "{kind}"',
+                    ),
                 ),
+                tables.logs(there, links.logs("Errors of the services", links.FAILURES)),
             ],
             width=12,
             height=8,
@@ -259,7 +265,10 @@ def _replica() -> list[Panel]:
             "When was the replica down?",
             "Sessions that used the primary instead, by the replica's engine. The primary has "
             "that load on top: look at its pool.",
-            Query(promql.counted(fallbacks, _ENGINE) + " > 0", f"{{{{{_ENGINE}}}}}"),
+            Query(
+                promql.named(promql.counted(fallbacks, _ENGINE), _ENGINE, "(no name)") + " > 0",
+                f"{{{{{_ENGINE}}}}}",
+            ),
             unit="short",
             width=12,
             bars=True,

@@ -6,7 +6,7 @@ from c2cotel_boards import panels, promql, tables
 from c2cotel_boards.look import Query
 from c2cotel_boards.panels import Panel
 from c2cotel_boards.statistics import (
-    DRAWN,
+    BARS,
     INDEX,
     LISTED,
     TABLE,
@@ -38,7 +38,7 @@ def scanned() -> Panel:
         "Which tables may lack an index?",
         "Rows read by scans of whole tables, in the time that is shown: times that it was scanned, "
         "by its rows. A large table is scanned for want of an index.",
-        Query(f"{promql.busiest(DRAWN, rows)} > 0", TABLE_NAME),
+        Query(f"{promql.busiest(BARS, rows)} > 0", TABLE_NAME),
         unit="short",
         width=12,
         height=9,

@@ -13,6 +13,11 @@ _NAME: Final = "{{c2c_engine}} {{db_client_connection_pool_name}}"
 _METRIC: Final = "db_client_connection"
 
 
+def _named(expression: str) -> str:
+    """With a name for engines that have none."""
+    return promql.named(expression, "c2c_engine", "(no name)")
+
+
 def _series(name: str, *matchers: str) -> str:
     return promql.series(f"{_METRIC}_{name}", *_OURS, *matchers)
 
@@ -31,7 +36,7 @@ def waiting(*by: str) -> str:
 
 def _time(name: str) -> str:
     """The 95 % of the histogram *name*, by pool."""
-    return promql.quantile(0.95, f"{_METRIC}_{name}_seconds", *_POOL, matchers=_OURS)
+    return _named(promql.quantile(0.95, f"{_METRIC}_{name}_seconds", *_POOL, matchers=_OURS))
 
 
 def pools() -> list[Panel]:
@@ -44,7 +49,7 @@ def _waiting() -> list[Panel]:
             "Who waits for a connection?",
             "Threads, by pool, at that moment. Any line above 0 is requests that take longer than "
             "their statements.",
-            Query(waiting(*_POOL), _NAME),
+            Query(_named(waiting(*_POOL)), _NAME),
             unit="short",
             whole=True,
             width=12,
@@ -53,7 +58,7 @@ def _waiting() -> list[Panel]:
             "Who gave up waiting?",
             "Requests that got no connection within pool_timeout, and failed. One is too many: "
             "raise pool_size, if the database may have more connections, or shorten transactions.",
-            Query(promql.counted(_series("timeouts_total"), *_POOL), _NAME),
+            Query(_named(promql.counted(_series("timeouts_total"), *_POOL)), _NAME),
             unit="short",
             width=12,
             bars=True,
@@ -68,10 +73,10 @@ def _connections() -> Panel:
         "Of all processes, used and idle; dashed are those that there may be. Used ones that "
         "only grow are not given back.",
         Query(
-            promql.aggregate(_series("count"), "c2c_engine", state),
+            _named(promql.aggregate(_series("count"), "c2c_engine", state)),
             f"{{{{c2c_engine}}}} {{{{{state}}}}}",
         ),
-        Query(promql.aggregate(_series("max"), "c2c_engine"), "{{c2c_engine}} at most"),
+        Query(_named(promql.aggregate(_series("max"), "c2c_engine")), "{{c2c_engine}} at most"),
         unit="short",
         whole=True,
         width=12,
@@ -102,7 +107,7 @@ def _times() -> list[Panel]:
             "How many connections are opened?",
             "Per second. Not 0 under a steady load: pool_size is too small (the overflow is "
             "closed each time), or something between closes idle connections.",
-            Query(promql.rate(_series("create_time_seconds_count"), *_POOL), _NAME),
+            Query(_named(promql.rate(_series("create_time_seconds_count"), *_POOL)), _NAME),
             unit="ops",
             width=12,
         ),

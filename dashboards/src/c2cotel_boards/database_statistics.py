@@ -1,8 +1,7 @@
 """Database statistics: what ``c2cotel stats-db`` tells of tables and indexes.
 
 It is run from time to time, perhaps once a day, and its numbers may have been scraped once. So
-every query looks back: at the last ones of the time that is shown. Several that tell of the same
-database are not added up.
+every query looks back, at the last ones of the time that is shown, which is a week by default.
 """
 
 from typing import Final
@@ -15,9 +14,13 @@ from c2cotel_boards.links import VALUE, Link
 from c2cotel_boards.look import Query
 from c2cotel_boards.panels import Panel
 from c2cotel_boards.statistics import (
+    BARS,
     DATABASE,
+    DATABASE_NAME,
     DRAWN,
     LISTED,
+    OURS,
+    SIZE,
     TABLE,
     TABLE_KEYS,
     TABLE_NAME,
@@ -28,7 +31,6 @@ from c2cotel_boards.statistics import (
 )
 from c2cotel_boards.tables import Column
 
-_SIZE: Final = "c2c_database_size_bytes"
 _DAY: Final = 24 * 3600
 _DEAD: Final = look.warn_from(0.2, 0.5)
 
@@ -48,29 +50,30 @@ def board() -> Dashboard:
             Row("Numbers of your own, and the command itself", _others()),
         ],
         variables=_variables(),
+        since="now-7d",
+        refresh="5m",
+        changes=False,
     )
 
 
 def _variables() -> tuple[variables.Variable, ...]:
-    """As everywhere, but chosen from what the command tells: it has a job of its own.
-
-    What is pushed to a Pushgateway has no instance, so All has to match that, too.
-    """
-    source, job, instance, *_ = variables.standard()
-    queries = {job: f"label_values({_SIZE}, job)"}
-    queries[instance] = f'label_values({_SIZE}{{job=~"$job"}}, instance)'
-    for variable, query in queries.items():
-        asked = {"query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
-        variable.query({**asked, "qryType": 1}).definition(query)
-    job.description("Who runs c2cotel stats-db; it may have a job of its own.")
-    instance.description("Where it runs; nothing, if it pushes its numbers.").all_value(".*")
-    rows = "c2c_database_table_rows"
+    """What is pushed to a Pushgateway may have no instance, so All has to match that, too."""
+    text = "Who runs c2cotel stats-db; it has a job of its own."
+    where = "Of which server a database is; nothing, if who pushes its numbers does not say."
+    job = variables.query(
+        "statistics_job", "Job", f"label_values({SIZE}, job)", text, all_value=".+"
+    )
     return (
-        source,
+        variables.source("datasource", "prometheus", "Data source"),
         job,
-        instance,
-        variables.label("database", "Database", _SIZE, "db_namespace", "Names of databases."),
-        variables.label("schema", "Schema", rows, "schema", "Schemas of the tables."),
+        variables.label(*("statistics_instance", "Instance", SIZE, "instance", where), of=OURS[:1]),
+        variables.label(
+            *("database", "Database", SIZE, "db_namespace", "Names of databases."), of=OURS
+        ),
+        variables.label(
+            *("schema", "Schema", "c2c_database_table_rows", "schema", "Schemas of the tables."),
+            of=OURS,
+        ),
     )
 
 
@@ -166,7 +169,7 @@ def _growth() -> list[Panel]:
         panels.timeseries(
             "How large are the databases?",
             "With indexes and all. Drawn on, it says when the disk will be full.",
-            Query(last("size_bytes", *DATABASE), "{{db_namespace}}"),
+            Query(last("size_bytes", *DATABASE), DATABASE_NAME),
             unit="bytes",
             height=9,
         ),
@@ -184,7 +187,7 @@ def _growth() -> list[Panel]:
             "Which tables grow most?",
             "In the time that is shown, by bytes. What nobody deletes grows for ever: logs, "
             "sessions, versions.",
-            Query(f"{promql.busiest(DRAWN, growth('table_size_bytes', *TABLE))} > 0", TABLE_NAME),
+            Query(f"{promql.busiest(BARS, growth('table_size_bytes', *TABLE))} > 0", TABLE_NAME),
             unit="bytes",
             height=9,
         ),
@@ -208,7 +211,7 @@ def _dead() -> Panel:
         "Part of their rows, of tables with more than 1000 dead ones. Every query reads past "
         "them: vacuum these, and look for transactions that never end.",
         Query(
-            promql.busiest(DRAWN, only(f"({_dead_share()})", some, TABLE)),
+            promql.busiest(BARS, only(f"({_dead_share()})", some, TABLE)),
             TABLE_NAME,
         ),
         unit="percentunit",
@@ -221,12 +224,13 @@ def _dead() -> Panel:
 
 def _others() -> list[Panel]:
     extra = last("extra", *DATABASE, "metric")
+    several = f"{{{{metric}}}} {DATABASE_NAME}"
     return [
         panels.timeseries(
             "What did --extra count?",
             "The largest of what the queries of --extra told. What --extra-gauge tells has a name "
             "of its own, c2c_database_NAME: draw it where it belongs.",
-            Query(promql.busiest(2 * DRAWN, extra), "{{metric}}"),
+            Query(promql.busiest(2 * DRAWN, extra), several),
             unit="short",
             width=12,
             legend="table",
@@ -235,7 +239,7 @@ def _others() -> list[Panel]:
         panels.timeseries(
             "How long does c2cotel stats-db take?",
             "To ask all its questions. Minutes are no harm, but a statement_timeout may cut it.",
-            Query(last("statistics_duration_seconds", *DATABASE), "{{db_namespace}}"),
+            Query(last("statistics_duration_seconds", *DATABASE), DATABASE_NAME),
             unit="s",
             width=6,
         ),
@@ -243,7 +247,7 @@ def _others() -> list[Panel]:
             "How many of its queries failed?",
             "Their numbers are missing, the others are right. Its log says which, and why: most "
             "likely it may not read everything.",
-            Query(last("statistics_failures", *DATABASE), "{{db_namespace}}"),
+            Query(last("statistics_failures", *DATABASE), DATABASE_NAME),
             unit="short",
             whole=True,
             width=6,

@@ -54,12 +54,19 @@ def dashboard(
     rows: Iterable[Row],
     *,
     variables: Iterable[Variable],
+    since: str = "now-3h",
+    refresh: str = "30s",
+    changes: bool = True,
 ) -> models.Dashboard:
-    """The dashboard ``c2cotel-NAME``."""
+    """The dashboard ``c2cotel-NAME``.
+
+    It shows what was *since* then, asks anew every *refresh*, and has lines for the *changes* by
+    operators of the services that are chosen.
+    """
     builder = builders.Dashboard(f"c2cotel / {title}").uid(UID.format(name))
     builder.description(description).tags([TAG]).timezone("browser").readonly()
-    builder.tooltip(models.DashboardCursorSync.CROSSHAIR).refresh("30s").time("now-3h", "now")
-    builder.links([_menu()]).annotations([_changes()])
+    builder.tooltip(models.DashboardCursorSync.CROSSHAIR).refresh(refresh).time(since, "now")
+    builder.links([_menu()]).annotations([_changes()] if changes else [])
     for variable in variables:
         builder.with_variable(variable)
     made = builder.build()
@@ -80,7 +87,9 @@ def _changes() -> builders.AnnotationQuery:
     query = builders.AnnotationQuery().name("Changes by operators").datasource(DATASOURCE)
     query.target(target.expr(_new_changes()).interval("30s")).icon_color(look.PURPLE)
     query.enable(True).hide(False).tag_keys("c2c_switch")
-    return query.title_format("{{c2c_switch}}: {{c2c_switch_action}}").text_format("{{instance}}")
+    return query.title_format("{{c2c_switch}}: {{c2c_switch_action}}").text_format(
+        "{{job}} {{instance}}"
+    )
 
 
 def _new_changes() -> str:

@@ -1,4 +1,8 @@
-"""Where a click leads: another dashboard for the same time and services, or traces in Tempo."""
+"""Where a click leads: another dashboard for the same time and services, or traces and logs.
+
+Those are of the services that are chosen: ``job`` is a name that Prometheus was told, so what Tempo
+and Loki know them by is looked up, see ``variables.service``.
+"""
 
 import json
 from dataclasses import dataclass
@@ -47,25 +51,39 @@ def column(title: str) -> str:
     return f'${{__data.fields["{title}"]:percentencode}}'
 
 
-def traces(title: str, query: str) -> Link:
-    """What TraceQL *query* finds in Tempo; a value of the row is :func:`column`.
+def traces(title: str, *conditions: str) -> Link:
+    """Traces with a span of which TraceQL's *conditions* hold; :func:`column` is of the row.
 
     Put it on a column that is only there where Tempo is set: see ``tables.traces``.
     """
-    pane = {
-        "datasource": "${tempo_datasource}",
-        "queries": [
-            {
-                "refId": "A",
-                "datasource": {"type": "tempo", "uid": "${tempo_datasource}"},
-                "queryType": "traceql",
-                "limit": 20,
-                "tableType": "traces",
-                "query": query,
-            }
-        ],
-        "range": {"from": "${__from}", "to": "${__to}"},
-    }
+    spans = " && ".join((f"resource.service.name =~ {_SERVICES}", *conditions))
+    query = {"queryType": "traceql", "limit": 20, "tableType": "traces", "query": f"{{ {spans} }}"}
+    return _explore(title, "tempo", query)
+
+
+def logs(title: str, *conditions: str) -> Link:
+    """Log lines of which LogQL's *conditions* hold; :func:`column` is of the row.
+
+    Lines of JSON and those that came over OTLP have the same fields: what is no JSON is not parsed,
+    and has them already. Put it on a column that is only there where Loki is set: see
+    ``tables.logs``.
+    """
+    fields = "json | drop __error__, __error_details__"
+    parts = (f"{{service_name=~{_SERVICES}}}", fields, *conditions)
+    return _explore(title, "loki", {"queryType": "range", "expr": " | ".join(parts)})
+
+
+_SERVICES: Final = '"${service:pipe}"'
+FAILURES: Final = 'level_name =~ "ERROR|CRITICAL" or severity_text =~ "ERROR|CRITICAL|FATAL"'
+"""The lines that say that something failed, in LogQL: of JSON, or of OTLP."""
+
+
+def _explore(title: str, kind: str, query: dict[str, object]) -> Link:
+    """A *query* to the data source that the variable of this *kind* has."""
+    uid = f"${{{kind}_datasource}}"
+    asked = {"refId": "A", "datasource": {"type": kind, "uid": uid}, **query}
+    times = {"from": "${__from}", "to": "${__to}"}
+    pane = {"datasource": uid, "queries": [asked], "range": times}
     text = json.dumps({"c2c": pane}, separators=(",", ":"))
     return Link(title, f"/explore?schemaVersion=1&panes={_quoted(text)}", new_tab=True)
 

@@ -241,7 +241,7 @@ def _operators() -> list[Panel]:
             "Who is refused while the database is read-only?",
             "Requests that wanted to write, per second, by instance. They were told to try again; "
             "users notice.",
-            Query(promql.rate(refusals, "instance"), "{{instance}}"),
+            Query(promql.rate(refusals, "job", "instance"), "{{job}} {{instance}}"),
             unit="reqps",
             width=12,
             height=7,

@@ -47,7 +47,7 @@ def board() -> Dashboard:
                 commands,
                 _IS_REDIS,
             ),
-            variables.tempo(),
+            *variables.linked(logs=False),
         ),
     )
 
@@ -106,7 +106,11 @@ def _slowness(q: float, *by: str) -> str:
 
 def _servers() -> Panel:
     server, port = links.column("Server"), links.column("Port")
-    spans = f'{{ kind = client && span.server.address = "{server}" && span.server.port = {port} }}'
+    spans = (
+        "kind = client",
+        f'span.server.address = "{server}"',
+        f"span.server.port = {port}",
+    )
     failing = promql.share(
         promql.rate(_CALLS_FAILED, *_BY_SERVER), promql.rate(_CALLS, *_BY_SERVER)
     )
@@ -129,8 +133,10 @@ def _servers() -> Panel:
                 for q in _QUANTILES
             ],
             tables.traces(
-                links.traces("Traces with calls of it", spans),
                 promql.aggregate(_CALLS, *_BY_SERVER, function="group"),
+                links.traces("Traces with calls of it", *spans),
+                links.traces("Those where it failed", *spans, "status = error"),
+                links.traces("Those where it took above 1 s", *spans, "duration > 1s"),
             ),
         ],
         links={"Server": [links.to("outgoing", "Only this server", server=links.VALUE)]},
@@ -171,7 +177,6 @@ def _calls() -> list[Panel]:
 def _failures() -> list[Panel]:
     by = ("server_address", "error_type", "http_response_status_code")
     server, kind = links.column("Server"), links.column("Error")
-    spans = f'{{ kind = client && span.server.address = "{server}" && span.error.type = "{kind}" }}'
     failing = promql.share(
         promql.rate(_CALLS_FAILED, "server_address"), promql.rate(_CALLS, "server_address")
     )
@@ -201,8 +206,13 @@ def _failures() -> list[Panel]:
                     "short",
                 ),
                 tables.traces(
-                    links.traces("Traces with it", spans),
                     promql.aggregate(_CALLS_FAILED, *by, function="group"),
+                    links.traces(
+                        "Traces with it",
+                        "kind = client",
+                        f'span.server.address = "{server}"',
+                        f'span.error.type = "{kind}"',
+                    ),
                 ),
             ],
             width=14,

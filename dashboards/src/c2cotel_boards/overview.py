@@ -171,7 +171,7 @@ def _saturation() -> list[Panel]:
             "socket, where nobody measures them.",
             Query(
                 promql.aggregate(promql.series("http_server_active_requests"), *_INSTANCE),
-                "{{instance}}",
+                "{{job}} {{instance}}",
             ),
             unit="short",
             whole=True,
@@ -183,7 +183,7 @@ def _saturation() -> list[Panel]:
             "everything takes longer.",
             Query(
                 promql.aggregate(promql.series("process_cpu_utilization"), *_INSTANCE),
-                "{{instance}}",
+                "{{job}} {{instance}}",
             ),
             unit="percentunit",
             limit=look.warn_from(0.8, 0.95),
@@ -196,7 +196,7 @@ def _saturation() -> list[Panel]:
             "leak.",
             Query(
                 promql.aggregate(promql.series("c2c_process_memory_map_bytes"), *_INSTANCE),
-                "{{instance}}",
+                "{{job}} {{instance}}",
             ),
             unit="bytes",
             width=6,

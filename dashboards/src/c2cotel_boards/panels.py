@@ -173,6 +173,8 @@ def bargauge(
     builder.orientation(common.VizOrientation.HORIZONTAL)
     builder.display_mode(common.BarGaugeDisplayMode.BASIC)
     builder.value_mode(common.BarGaugeValueMode.TEXT).show_unfilled(True)
+    # Beside the bars, long names are cut.
+    builder.name_placement(common.BarGaugeNamePlacement.TOP)
     builder.thresholds(look.thresholds(steps))
     look.bounds(builder, minimum, maximum)
     if links:

@@ -14,7 +14,6 @@ _INSTANCE: Final = ("job", "instance")
 _PROCESS: Final = (*_INSTANCE, "pid")
 _REASON: Final = "c2c_gunicorn_exit_reason"
 _EXITS: Final = "c2c_gunicorn_worker_exits_total"
-_MANY: Final = 10
 _FULL: Final = look.warn_from(0.8, 0.95)
 
 
@@ -125,8 +124,8 @@ def _workers() -> list[Panel]:
         "How many workers are there?",
         "By instance; dashed are those that gunicorn is to have. Saws are workers that end and "
         "begin anew: see why, beside.",
-        Query(alive, "{{instance}}"),
-        Query(wanted, "{{instance}} configured"),
+        Query(alive, "{{job}} {{instance}}"),
+        Query(wanted, "{{job}} {{instance}} configured"),
         unit="short",
         whole=True,
         width=12,
@@ -162,7 +161,7 @@ def _memory() -> list[Panel]:
             "How much memory do instances use?",
             "What their processes share is counted once. A line that only rises is a leak; "
             "steps down are workers that ended.",
-            Query(promql.aggregate(memory, *_INSTANCE), "{{instance}}"),
+            Query(promql.aggregate(memory, *_INSTANCE), "{{job}} {{instance}}"),
             unit="bytes",
             width=12,
         ),
@@ -188,7 +187,7 @@ def _processor() -> list[Panel]:
             "How busy are the processors?",
             "Part of those that an instance may run on, which its processes use. Near 100 % all "
             "that is measured takes longer.",
-            Query(_utilization(*_INSTANCE), "{{instance}}"),
+            Query(_utilization(*_INSTANCE), "{{job}} {{instance}}"),
             unit="percentunit",
             limit=_FULL,
         ),
@@ -216,13 +215,14 @@ def _processor() -> list[Panel]:
 
 def _inside() -> list[Panel]:
     generation = "cpython_gc_generation"
-    threads = promql.aggregate(promql.series("process_thread_count"), *_PROCESS)
+    threads = promql.aggregate(promql.series("process_thread_count"), *_INSTANCE, function="max")
     return [
         panels.timeseries(
-            f"Which {_MANY} processes have most threads?",
-            "gunicorn's, and those that the application and its libraries start. A line that only "
-            "rises: threads are started and never end.",
-            Query(promql.busiest(_MANY, threads), "{{instance}} {{pid}}"),
+            "How many threads has a process?",
+            "The one that has most, of each instance: gunicorn's, and those that libraries start. "
+            "A line that only rises: threads are started and never end; the table above says in "
+            "which process.",
+            Query(threads, "{{job}} {{instance}}"),
             unit="short",
             whole=True,
             width=12,

@@ -23,12 +23,15 @@ WINDOW: Final = "$__rate_interval"
 NOBODY_ASKED: Final = 'c2c_gunicorn_exit_reason!~"requested|max_requests|graceful_timeout"'
 """The ends of workers that are losses; the recording rules count the same ones."""
 
+# For how long a series may have been away, and still goes on.
+REMEMBERED: Final = "1h"
+
 OURS: Final = ('job=~"$job"', 'instance=~"$instance"')
 
 
-def series(metric: str, *matchers: str) -> str:
+def series(metric: str, *matchers: str, of: Iterable[str] = OURS) -> str:
     """The series of *metric* that the variables let through, and *matchers* (``a="b"``)."""
-    return f"{metric}{{{','.join((*OURS, *matchers))}}}"
+    return f"{metric}{{{','.join((*of, *matchers))}}}"
 
 
 def rate(selector: str, *by: str, function: str = "sum") -> str:
@@ -42,13 +45,22 @@ def increase(selector: str, *by: str, window: str = WINDOW) -> str:
 
 
 def counted(selector: str, *by: str, window: str = WINDOW) -> str:
-    """How many there were in *window*, with those of series that have only just begun.
+    """How many there were in *window*, with those of series that began in it.
 
-    ``increase`` has no first value to compare with, so it does not see the first error of a route:
-    a series appears when something is counted.
+    A series appears when something is counted, and ``increase`` has no first value to compare that
+    with: it does not see the first error of a route, nor anything of a series that has one value.
+    So what began counts whole: its largest value, which is exact even where it has ended again,
+    or what it grew by and where it began if the counter was restarted on the way.
+
+    A series that was there before, and has not become less, has not begun: it was away for a scrape
+    that failed, and what it counted since its service was started is not news.
     """
-    new = f"({selector} unless {selector} offset {window})"
-    return aggregate(f"{new} or increase({selector}[{window}])", *by)
+    first, grown = f"min_over_time({selector}[{window}])", f"increase({selector}[{window}])"
+    restarted = f"{first} + {grown} and resets({selector}[{window}]) > 0"
+    whole = f"({restarted} or max_over_time({selector}[{window}]))"
+    before = f"last_over_time({selector}[{REMEMBERED}] offset {window}) <= {first}"
+    known = f"({selector} offset {window} or {before})"
+    return aggregate(f"{whole} unless {known} or {grown}", *by)
 
 
 def workers_lost() -> str:

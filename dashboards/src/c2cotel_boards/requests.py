@@ -16,7 +16,11 @@ _METHOD: Final = 'http_request_method=~"$method"'
 _FAILED: Final = 'http_response_status_code=~"5.."'
 _COUNT: Final = promql.series(f"{REQUESTS}_count", _ROUTE, _METHOD)
 _FAILURES: Final = promql.series(f"{REQUESTS}_count", _ROUTE, _METHOD, _FAILED)
+_REFUSED: Final = promql.series(
+    f"{REQUESTS}_count", _ROUTE, _METHOD, 'http_response_status_code=~"4.."'
+)
 _BY_ROUTE: Final = "http_route"
+_STATUS: Final = "http_response_status_code"
 _MANY: Final = 10
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
@@ -38,7 +42,7 @@ def board() -> Dashboard:
             variables.label(
                 "method", "Method", f"{REQUESTS}_count", "http_request_method", "HTTP methods."
             ),
-            variables.tempo(),
+            *variables.linked(logs=True),
         ),
     )
 
@@ -92,12 +96,18 @@ def _stats() -> list[Panel]:
 
 
 def _routes() -> Panel:
-    traced = links.column("Route")
-    spans = f'{{ kind = server && span.http.route = "{traced}" }}'
+    route = links.column("Route")
+    spans = ("kind = server", f'span.http.route = "{route}"')
+    there = promql.aggregate(
+        promql.series(f"{REQUESTS}_count", _ROUTE, _METHOD, 'http_route!=""'),
+        _BY_ROUTE,
+        function="group",
+    )
     return tables.table(
         "Routes",
         "A row for each route, by what it takes in all: what is above costs most. A click on a "
-        "route shows only it; where Tempo is set, the last column shows its traces.",
+        "route shows only it; where Tempo and Loki are set, the last columns lead to its traces "
+        "and its access log.",
         keys={_BY_ROUTE: "Route"},
         columns=[
             Column(
@@ -119,12 +129,15 @@ def _routes() -> Panel:
             ],
             Column("Rendering", _rendering_share(), "percentunit"),
             tables.traces(
-                links.traces("Traces of it", spans),
-                promql.aggregate(
-                    promql.series(f"{REQUESTS}_count", _ROUTE, _METHOD, 'http_route!=""'),
-                    _BY_ROUTE,
-                    function="group",
-                ),
+                there,
+                links.traces("Traces of it", *spans),
+                links.traces("Those that failed", *spans, "status = error"),
+                links.traces("Those above 1 s", *spans, "duration > 1s"),
+            ),
+            tables.logs(
+                there,
+                links.logs("Access log of it", f'route = "{route}"'),
+                links.logs("Of those that failed", f'route = "{route}"', "status >= 500"),
             ),
         ],
         links={"Route": [links.to("requests", "Only this route", route=links.VALUE)]},
@@ -132,9 +145,9 @@ def _routes() -> Panel:
     )
 
 
-def _legend(expr: str) -> Query:
+def _legend(expr: str, legend: str = "{{http_route}}") -> Query:
     """By route; requests that matched none have a name, too."""
-    return Query(promql.named(expr, _BY_ROUTE, "(no route)"), "{{http_route}}")
+    return Query(promql.named(expr, _BY_ROUTE, "(no route)"), legend)
 
 
 def _busiest(expr: str) -> Query:
@@ -188,29 +201,51 @@ def _traffic() -> list[Panel]:
             width=10,
         ),
         _errors(),
+        panels.timeseries(
+            "What do clients do wrong?",
+            "4xx by route and status. 404 without a route is a broken link, or a scanner; 401 and "
+            "403 after a deployment: a session or a right was lost.",
+            _legend(
+                promql.busiest(_MANY, promql.rate(_REFUSED, _BY_ROUTE, _STATUS)),
+                "{{http_response_status_code}} {{http_route}}",
+            ),
+            unit="reqps",
+            width=24,
+            legend="table",
+        ),
     ]
 
 
 def _errors() -> Panel:
-    by = ("http_route", "error_type", "http_response_status_code")
+    by = ("http_route", "error_type", _STATUS)
     failures = promql.series(f"{REQUESTS}_count", _ROUTE, _METHOD, 'error_type!=""')
-    route, kind = links.column("Route"), links.column("Error")
-    spans = f'{{ kind = server && span.http.route = "{route}" && span.error.type = "{kind}" }}'
+    route, kind, status = map(links.column, ("Route", "Error", "Status"))
+    there = promql.aggregate(failures, *by, function="group")
     return tables.table(
         "Which errors were there?",
         "In the time that is shown, by the class of the exception; also one that happened once. "
-        "The log has its text, by the request id of the trace.",
+        "The log has its text: where Tempo and Loki are set, the last columns lead there.",
         keys={"error_type": "Error", "http_route": "Route", "http_response_status_code": "Status"},
         columns=[
             Column("Count", promql.counted(failures, *by, window="$__range") + " > 0.5", "short"),
             tables.traces(
-                links.traces("Traces with it", spans),
-                promql.aggregate(failures, *by, function="group"),
+                there,
+                links.traces(
+                    "Traces with it",
+                    "kind = server",
+                    f'span.http.route = "{route}"',
+                    f'span.error.type = "{kind}"',
+                ),
+            ),
+            tables.logs(
+                there,
+                links.logs("Access log", f'route = "{route}"', f'status = "{status}"'),
+                links.logs("Errors of all routes", links.FAILURES),
             ),
         ],
         width=14,
         height=8,
-        widths={"Route": 220, "Status": 80},
+        widths={"Route": 200, "Status": 80},
     )
 
 

@@ -1,29 +1,49 @@
-"""Pieces of queries of what ``c2cotel stats-db`` tells."""
+"""Pieces of queries of what ``c2cotel stats-db`` tells.
+
+A database is known by its name and by ``instance``: the address that is scraped, the database's own
+over OTLP, or what was given as ``--prometheus-instance``, perhaps nothing. Two of one name on
+different servers are two; those that were told by several jobs are one.
+
+The command has a job of its own, so the variables have other names than those of the services: who
+comes here from another dashboard brings theirs along, and nothing would be found.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
 from c2cotel_boards import promql
 
-DATABASE: Final = ("db_namespace",)
-TABLE: Final = ("db_namespace", "schema", "table")
+OURS: Final = ('job=~"$statistics_job"', 'instance=~"$statistics_instance"')
+SIZE: Final = "c2c_database_size_bytes"
+"""Every run tells it: these are the databases to choose from."""
+
+DATABASE: Final = ("instance", "db_namespace")
+TABLE: Final = (*DATABASE, "schema", "table")
 INDEX: Final = (*TABLE, "index")
-TABLE_KEYS: Final = {"db_namespace": "Database", "schema": "Schema", "table": "Table"}
-TABLE_NAME: Final = "{{schema}}.{{table}}"
+TABLE_KEYS: Final = {
+    "instance": "Instance",
+    "db_namespace": "Database",
+    "schema": "Schema",
+    "table": "Table",
+}
+DATABASE_NAME: Final = "{{db_namespace}} {{instance}}"
+TABLE_NAME: Final = f"{{{{schema}}}}.{{{{table}}}} {DATABASE_NAME}"
 
 LISTED: Final = 50
 """Rows of a table: of a thousand, those that matter."""
 DRAWN: Final = 10
+BARS: Final = 6
+"""With their names above, there is no room for more."""
 
 
 def series(name: str, *by: str) -> str:
     """The series of ``c2c_database_NAME`` that the variables let through."""
     schema = ('schema=~"$schema"',) if "schema" in by else ()
-    return promql.series(f"c2c_database_{name}", 'db_namespace=~"$database"', *schema)
+    return promql.series(f"c2c_database_{name}", 'db_namespace=~"$database"', *schema, of=OURS)
 
 
 def last(name: str, *by: str) -> str:
-    """Its last values in the time that is shown; those of several runs are one."""
+    """Its last values in the time that is shown; those of several jobs are one."""
     seen = f"last_over_time({series(name, *by)}[$__range])"
     return promql.aggregate(seen, *by, function="max")
 

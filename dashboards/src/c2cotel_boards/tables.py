@@ -52,7 +52,7 @@ class Column:
         bar: Show a bar beside the number, as long as the number is large among the others. Only for
             numbers without a unit: Grafana may break their text before it.
         texts: In place of numbers.
-        link: Where a click leads.
+        links: Where a click leads; of several, one is chosen.
         width: In pixels; otherwise as wide as such numbers are.
     """
 
@@ -62,7 +62,7 @@ class Column:
     steps: Steps | None = None
     bar: bool = False
     texts: Texts | None = None
-    link: Link | None = None
+    links: Sequence[Link] = ()
     width: int | None = None
 
 
@@ -101,7 +101,7 @@ def table(
         builder.with_target(made)
     builder.transformations(_transformations(keys, columns))
     builder.show_header(True).cell_height(common.TableCellHeight.SM).filterable(False)
-    builder.min_width(_LEAST_WIDTH)
+    builder.min_width(_LEAST_WIDTH).cell_options(common.TableAutoCellOptions())
     first = common_builders.TableSortByFieldState()
     first.display_name(sort or columns[0].title).desc(True)
     builder.sort_by([first])
@@ -113,14 +113,22 @@ def table(
     return builder
 
 
-def traces(link: Link, expr: str) -> Column:
+def traces(expr: str, *links: Link) -> Column:
     """A column that leads to traces, and is there only if ``tempo_datasource`` is set.
 
-    *expr* is 1 for each row that should have a link: ``promql.aggregate(…, function="group")``.
+    *expr* is 1 for each row that should have links: ``promql.aggregate(…, function="group")``.
     """
-    always: Texts = {1: ("Traces", look.BLUE)}
-    asked = where_set("tempo_datasource", expr)
-    return Column("Traces", asked, "short", texts=always, link=link, width=90)
+    return _leading("Traces", where_set("tempo_datasource", expr), links)
+
+
+def logs(expr: str, *links: Link) -> Column:
+    """The same, of logs: there only if ``loki_datasource`` is set."""
+    return _leading("Logs", where_set("loki_datasource", expr), links)
+
+
+def _leading(title: str, expr: str, links: Sequence[Link]) -> Column:
+    always: Texts = {1: (title, look.BLUE)}
+    return Column(title, expr, "short", texts=always, links=links, width=80)
 
 
 def _transformations(
@@ -180,8 +188,8 @@ def _properties(column: Column) -> list[models.DynamicConfigValue]:
         made.append(models.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
     if column.texts is not None:
         made.append(models.DynamicConfigValue("mappings", look.mappings(column.texts)))
-    if column.link is not None:
-        made.append(models.DynamicConfigValue("links", [column.link.plain()]))
+    if column.links:
+        made.append(models.DynamicConfigValue("links", [link.plain() for link in column.links]))
     made.append(models.DynamicConfigValue("custom.width", column.width or _width(column)))
     return made
 

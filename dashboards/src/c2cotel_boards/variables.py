@@ -1,10 +1,11 @@
 """The variables of the dashboards.
 
 All have :func:`standard`: the data source, ``job``, ``instance``. The others narrow down what one
-dashboard shows; :func:`label` makes more of them. ``tempo_datasource`` and ``loki_datasource`` may
-be empty: then nothing leads there.
+dashboard shows; :func:`label` makes more of them. Those of :func:`linked` are for links to traces
+and logs; ``tempo_datasource`` and ``loki_datasource`` may be empty: then nothing leads there.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -30,14 +31,14 @@ def standard(*more: Variable) -> _Standard:
     """The data source, the job and the instance, and *more*."""
     return (
         source("datasource", "prometheus", "Data source"),
-        _query(
+        query(
             "job",
             "Job",
             f"label_values({promql.ALWAYS_THERE}, job)",
             "The service.",
             all_value=".+",
         ),
-        _query(
+        query(
             "instance",
             "Instance",
             f'label_values({promql.ALWAYS_THERE}{{job=~"$job"}}, instance)',
@@ -53,24 +54,42 @@ def source(name: str, kind: str, title: str) -> builders.DatasourceVariable:
     return builders.DatasourceVariable(name).label(title).type(kind).multi(False).include_all(False)
 
 
-def tempo() -> builders.DatasourceVariable:
-    """Where the traces are, for links; may be empty."""
-    text = "Where traces are, for the links of tables. Without one there are no links."
-    return source("tempo_datasource", "tempo", "Tempo data source").description(text)
+def linked(*, logs: bool) -> tuple[Variable, ...]:
+    """Where the traces are, and the *logs*, for links; and whose they are."""
+    text = "Where {} are, for the links of tables. Without one there are no links."
+    kinds = {"tempo": "traces", **({"loki": "logs"} if logs else {})}
+    sources = [
+        source(f"{kind}_datasource", kind, f"{kind.title()} data source").description(
+            text.format(what)
+        )
+        for kind, what in kinds.items()
+    ]
+    return (*sources, service())
 
 
-def loki() -> builders.DatasourceVariable:
-    """Where the logs are, for links; may be empty."""
-    text = "Where logs are, for the links of tables. Without one there are no links."
-    return source("loki_datasource", "loki", "Loki data source").description(text)
+def service() -> builders.QueryVariable:
+    """What Tempo and Loki call the services that are chosen; use it as ``${service:pipe}``.
+
+    Nobody chooses it: it is hidden, and always has all of them.
+    """
+    text = "What the chosen services are called in traces and logs."
+    asked = f"label_values({promql.series('target_info')}, service_name)"
+    variable = query("service", "Service", asked, text, all_value=None)
+    return variable.hide(models.VariableHide.HIDE_VARIABLE)
 
 
 def label(
-    name: str, title: str, metric: str, label_name: str, text: str, *matchers: str
+    name: str,
+    title: str,
+    metric: str,
+    label_name: str,
+    text: str,
+    *matchers: str,
+    of: Iterable[str] = promql.OURS,
 ) -> builders.QueryVariable:
     """The values that a label of *metric* has; All includes that there is none."""
-    query = f"label_values({promql.series(metric, *matchers)}, {label_name})"
-    return _query(name, title, query, text, all_value=".*")
+    asked = f"label_values({promql.series(metric, *matchers, of=of)}, {label_name})"
+    return query(name, title, asked, text, all_value=".*")
 
 
 def route() -> builders.QueryVariable:
@@ -91,22 +110,26 @@ def server() -> builders.QueryVariable:
     return label("server", "Server", f"{promql.CALLS}_count", "server_address", text)
 
 
-def _query(
-    name: str, title: str, query: str, text: str, *, all_value: str
+def query(
+    name: str, title: str, asked: str, text: str, *, all_value: str | None
 ) -> builders.QueryVariable:
-    return (
+    """What *asked* (``label_values(…)``) finds.
+
+    *all_value* stands for All; without one, All is all that were found.
+    """
+    made = (
         builders.QueryVariable(name)
         .label(title)
         .description(text)
         .datasource(DATASOURCE)
         .query(
-            {"query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery", "qryType": 1}
+            {"query": asked, "refId": "PrometheusVariableQueryEditor-VariableQuery", "qryType": 1}
         )
-        .definition(query)
+        .definition(asked)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.NATURAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(all_value)
         .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
+    return made if all_value is None else made.all_value(all_value)

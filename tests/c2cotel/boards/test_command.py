@@ -49,7 +49,8 @@ def test_the_help_has_examples(run):
 def test_wrong_usage_ends_with_2(run, arguments):
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
-    assert err.startswith("usage: c2cotel ")
+    assert err.startswith("c2cotel dashboards")
+    assert err.count("\n") == 1
 
 
 def test_what_is_not_installed_as_it_should_be_ends_with_1(run, monkeypatch, tmp_path):
@@ -59,8 +60,10 @@ def test_what_is_not_installed_as_it_should_be_ends_with_1(run, monkeypatch, tmp
 
 
 def test_what_is_missing_is_named(run):
-    assert run("export", "--force")[2].endswith("the following arguments are required: DIR\n")
-    assert run("push")[2].endswith("the following arguments are required: --url\n")
+    assert run("export", "--force")[2].startswith(
+        "c2cotel dashboards export: the following arguments are required: DIR (see "
+    )
+    assert "the following arguments are required: --url" in run("push")[2]
 
 
 # list
@@ -92,8 +95,10 @@ def test_export_writes_everything_as_it_is(run, tmp_path):
     assert sorted(out.splitlines()) == [str(tmp_path / "new" / path) for path in written]
     found = core.collection()
     texts = {f"{name}.json": board.text for name, board in found.boards.items()}
-    texts |= found.rules | found.provisioning
-    assert {path: (tmp_path / "new" / path).read_text() for path in written} == texts
+    texts |= found.rules
+    assert {path: (tmp_path / "new" / path).read_text() for path in texts} == texts
+    examples = {f"provisioning/{what}/c2cotel.yaml" for what in ("dashboards", "datasources")}
+    assert set(written) - set(texts) == examples
 
 
 def test_names_may_stand_anywhere(run, tmp_path):

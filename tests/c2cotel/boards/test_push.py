@@ -1,5 +1,6 @@
 """Dashboards to a server that behaves as Grafana does, and to some that do not."""
 
+import itertools
 import json
 import socket
 import threading
@@ -8,9 +9,11 @@ from importlib.metadata import version
 import pytest
 from werkzeug import Response
 
+from c2cotel.boards import exchange
 from c2cotel.boards import push as pushing
 from c2cotel.boards.core import Board
-from c2cotel.boards.push import Folder, Grafana, Outcome, PushError, push
+from c2cotel.boards.exchange import PushError
+from c2cotel.boards.push import Folder, Grafana, Outcome, push
 
 TOKEN = "glsa_secret"
 
@@ -251,12 +254,66 @@ def test_nobody_there_is_told():
 
 
 def test_one_who_does_not_answer_is_given_up(monkeypatch):
-    monkeypatch.setattr(pushing, "TIMEOUT", (1.0, 0.05))
+    monkeypatch.setattr(exchange, "TIMEOUT", (1.0, 0.05))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with Grafana(url, TOKEN) as grafana, pytest.raises(PushError) as error:
             list(push(grafana, [ONE]))
     assert str(error.value) == f"one: {url} does not answer in time."
+
+
+@pytest.fixture
+def dripping():
+    """Its address: it sends a byte every few milliseconds, and never comes to an end."""
+    over = threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n"
+
+    def drip(listening):
+        connection, _ = listening.accept()
+        with connection:
+            for byte in itertools.chain(head, itertools.repeat(ord("x"))):
+                if over.wait(0.001):
+                    return
+                connection.sendall(bytes([byte]))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        thread.join()
+    for left in threading.enumerate():
+        if left.name.startswith("GET "):
+            left.join(10)
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"WHOLE": 0.3}, "has not sent its whole answer within 0.3 seconds."),
+        # Still within its head.
+        ({"WHOLE": 0.01}, "has not sent its whole answer within 0.01 seconds."),
+        (
+            {"OVERALL": 0.3},
+            "is too slow: what is left was given up after 0.3 seconds.",
+        ),
+    ],
+)
+def test_one_who_never_ends_is_given_up(dripping, monkeypatch, limits, told):
+    for name, seconds in limits.items():
+        monkeypatch.setattr(exchange, name, seconds)
+    with Grafana(dripping, TOKEN) as grafana, pytest.raises(PushError) as error:
+        list(push(grafana, [ONE, TWO]))
+    assert str(error.value) == f"one: {dripping} {told}"
+
+
+def test_no_pause_is_longer_than_what_is_left(server, httpserver, slept, monkeypatch):
+    monkeypatch.setattr(exchange, "OVERALL", 15.0)
+    server.will("GET", answer(503, {"message": "later"}, **{"Retry-After": "20"}))
+    with Grafana(httpserver.url_for("/"), TOKEN, sleep=slept.append) as grafana:
+        assert [one.failed for one in push(grafana, [ONE])] == [False]
+    (waited,) = slept
+    assert 0 < waited < 15
 
 
 def _hang_up(listening):

@@ -14,6 +14,7 @@ from c2cotel.boards.promql import Names, metrics, rewrite
 
 NAMES = Names("shop", "service")
 FOUND = core.collection()
+HERE = Path()
 FILES = {**FOUND.rules, **FOUND.provisioning}
 
 TEXT = """\
@@ -126,7 +127,7 @@ def test_a_parser_finds_the_other_names_in_every_file(path):
 
 def test_every_expression_of_the_rules_gets_the_prefix():
     names = set()
-    for path, text in core.exported(FOUND, [core.RULES], core.Changes(NAMES)).items():
+    for path, text in core.exported(FOUND, [core.RULES], core.Changes(NAMES), HERE).items():
         if "/tests/" not in path:
             groups = yaml.safe_load(text)["groups"]
             names |= {n for g in groups for r in g["rules"] for n in metrics(r["expr"])}
@@ -146,7 +147,7 @@ def _written(folder: Path) -> dict[str, list[Path]]:
     """The rules as they are exported for each of CHOICES, in folders of their own."""
     made: dict[str, list[Path]] = {}
     for choice, names in CHOICES.items():
-        for path, text in core.exported(FOUND, [core.RULES], core.Changes(names)).items():
+        for path, text in core.exported(FOUND, [core.RULES], core.Changes(names), HERE).items():
             if "/tests/" not in path:
                 target = folder / choice / Path(path).name
                 target.parent.mkdir(exist_ok=True)
@@ -214,7 +215,7 @@ def test_rules_of_two_prefixes_in_one_prometheus_leave_each_other_alone(tmp_path
 
 def test_every_alert_gets_its_links():
     changed = core.Changes(dashboard_url="https://g.example", runbook_url="https://wiki.example")
-    files = core.exported(FOUND, [core.RULES], changed)
+    files = core.exported(FOUND, [core.RULES], changed, HERE)
     groups = yaml.safe_load(files["rules/c2cotel-alerts.yaml"])["groups"]
     alerts = [rule for group in groups for rule in group["rules"]]
     assert len(alerts) == len(FOUND.alerts)
@@ -227,7 +228,7 @@ def test_every_alert_gets_its_links():
 def test_every_threshold_can_be_another():
     new = {name: "7h" if t.is_duration else "0.7" for name, t in FOUND.thresholds.items()}
     changed = core.Changes(thresholds=new)
-    text = "\n".join(core.exported(FOUND, [core.RULES], changed).values())
+    text = "\n".join(core.exported(FOUND, [core.RULES], changed, HERE).values())
     assert {name: t.value for name, t in rules.thresholds(text).items()} == new
 
 

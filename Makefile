@@ -14,14 +14,14 @@ RUN := $(UV) run --frozen --no-sync
 CACHE := .cache
 # What only the distribution has, as program:package; everything else comes as a wheel.
 SERVERS := prometheus:prometheus chromium:chromium nginx:nginx-light varnishd:varnish pgbouncer:pgbouncer \
-    haproxy:haproxy rsyslogd:rsyslog openssl:openssl dot:graphviz npm:npm \
+    haproxy:haproxy rsyslogd:rsyslog openssl:openssl curl:curl dot:graphviz npm:npm \
     prometheus-pushgateway:prometheus-pushgateway zsh:zsh tcsh:tcsh
 # Debian has its servers where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 .PHONY: demo
 demo: $(CACHE)/synced ## Run the example with telemetry, on real servers that it starts itself

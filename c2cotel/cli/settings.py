@@ -26,24 +26,19 @@ FAILS = "a setting cannot be what it is set to"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """One optional ini file; the forms of output."""
+    """One optional ini file; whether for programs."""
     parser.add_argument(
         "config_uri",
         nargs="?",
         help="ini file whose c2c.* keys count too, for example production.ini or a plaster URI",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for programs: a list of objects")
-    form.add_argument("--markdown", action="store_true", help="the table of the README")
+    parser.add_argument("--json", action="store_true", help="for programs: a list of objects")
 
 
 def run(args: Namespace) -> int:
     """Print the settings; 1 if one of them has a problem, which is then said on stderr."""
-    from c2cotel.settings import load, markdown_table, rows
+    from c2cotel.settings import load, rows
 
-    if args.markdown:
-        print(markdown_table())
-        return 0
     loaded = load(os.environ, _ini(args.config_uri) if args.config_uri else {})
     if args.json:
         print_json(rows(loaded))

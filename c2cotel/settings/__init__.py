@@ -2,14 +2,14 @@
 
 The environment wins over the ini file, and that over the default; how names follow from the place
 in the tree, and what a field may say besides, is told in :mod:`c2cotel.schema`. A new setting is a
-new field here; the README's table is what ``c2cotel settings --markdown`` prints.
+new field here; `make docs-generated` writes it into docs/configuration.md.
 """
 
 from c2cotel.schema import Problem, Secret, SettingsError, without_password
 from c2cotel.settings.all import Loaded, Settings, load
 from c2cotel.settings.logs import Logging, Sentry, SentryIntegration
 from c2cotel.settings.servers import Broadcast, Db, Gunicorn, Redis, StatsDb
-from c2cotel.settings.table import Row, markdown_table, rows
+from c2cotel.settings.table import Row, rows
 from c2cotel.settings.telemetry import (
     Exit,
     Instrumentation,
@@ -50,7 +50,6 @@ __all__ = [
     "SettingsError",
     "StatsDb",
     "load",
-    "markdown_table",
     "rows",
     "without_password",
 ]

@@ -8,7 +8,7 @@ import msgspec
 
 from c2cotel import schema
 from c2cotel.schema import MASK, Secret, without_password
-from c2cotel.settings.all import Loaded, Settings, load
+from c2cotel.settings.all import Loaded, Settings
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,26 +40,6 @@ def rows(loaded: Loaded) -> list[Row]:
         )
         for key in schema.keys(Settings)
     ]
-
-
-def markdown_table() -> str:
-    """The table of all settings that stands in the README, without a line break at its end."""
-    lines = ["| Environment | ini | Default | What it does |", "| --- | --- | --- | --- |"]
-    for row in rows(load({}, {})):
-        environment = ", else ".join(f"`{name}`" for name in row.environment)
-        ini = f"`{row.ini}`" if row.ini else ""
-        # A bar ends the cell in every Markdown dialect, even within backticks.
-        text = row.description.replace("|", "\\|")
-        lines.append(f"| {environment} | {ini} | {_cell(row.default)} | {text} |")
-    return "\n".join(lines)
-
-
-def _cell(default: Any) -> str:
-    if default in (None, "", [], {}):
-        return ""
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    return f"`{default}`"
 
 
 def _at(settings: Settings, path: tuple[str, ...]) -> Any:

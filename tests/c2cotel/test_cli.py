@@ -10,7 +10,6 @@ import pytest
 
 from c2cotel.cli import CommandError, command_names, demo, main
 from c2cotel.cli import settings as settings_command
-from c2cotel.settings import markdown_table
 from c2cotel_acceptance.traffic import Traffic
 
 
@@ -83,7 +82,7 @@ def test_settings_shows_value_and_origin(monkeypatch, capsys):
 
 def test_settings_shows_no_secret_in_any_form(monkeypatch, capsys):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
-    for form in ([], ["--json"], ["--markdown"]):
+    for form in ([], ["--json"]):
         main(["settings", *form])
     captured = capsys.readouterr()
     assert "OTEL_EXPORTER_OTLP_HEADERS" in captured.out
@@ -105,11 +104,6 @@ def test_settings_as_json(monkeypatch, capsys):
         "ini": None,
         "default": None,
     }
-
-
-def test_settings_as_the_table_of_the_readme(capsys):
-    assert main(["settings", "--markdown"]) == 0
-    assert capsys.readouterr().out == markdown_table() + "\n"
 
 
 def test_settings_says_what_is_wrong_on_stderr_and_ends_with_1(monkeypatch, capsys):

@@ -69,7 +69,7 @@ def test_bash_offers_all_commands(bash):
         ("--v", {"--version"}),
         ("settings --j", {"--json"}),
         ("settings --d", {"--debug"}),
-        ("--debug settings --ma", {"--markdown"}),
+        ("--debug settings --js", {"--json"}),
         ("dashboards ex", {"export"}),
         ("dashboards push --to", {"--token", "--token-file"}),
         ("models-graph --format ", {"dot", "svg", "png"}),
@@ -143,7 +143,7 @@ def test_tcsh_takes_the_script(tmp_path):
 def test_each_script_knows_all_commands_and_files(shell):
     text = script(shell)
     assert [name for name in command_names() if name not in text] == []
-    assert "markdown" in text
+    assert "dashboard-url" in text
     assert {"bash": "compgen", "zsh": "_files", "tcsh": "/f/"}[shell] in text
 
 

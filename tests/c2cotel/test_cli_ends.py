@@ -71,7 +71,7 @@ def ends(capsys):
             ),
         ),
         ("settings --jsn x y", "c2cotel settings: unrecognized arguments: --jsn y: did you mean "),
-        ("settings --json --markdown", "c2cotel settings: --markdown: not allowed with "),
+        ("stats-db --json --prometheus-url http://x", "c2cotel stats-db: --prometheus-url: not "),
         ("models-graph x --format pnj", "c2cotel models-graph: --format: cannot be 'pnj': did "),
         ("completion cmd", "c2cotel completion: SHELL: cannot be 'cmd': there are bash, zsh, "),
         ("demo --workers two", "c2cotel demo: --workers: 'two' is no whole number from 1 upwards"),

@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -23,12 +22,10 @@ from c2cotel.settings import (
     Settings,
     SettingsError,
     load,
-    markdown_table,
     rows,
     without_password,
 )
 
-README = Path(__file__).parents[2] / "README.md"
 # What c2cwsgiutils reads and c2cotel does not know yet: nobody may be told that they are slips.
 SEED = [
     "C2C_SECRET",
@@ -505,14 +502,6 @@ def test_the_password_of_a_wrong_url_is_not_in_the_problem():
     text = "htp://me:hunter2" + "x" * 200 + "@collector"
     loaded = load({"OTEL_EXPORTER_OTLP_ENDPOINT": text})
     assert the_problem(loaded).startswith("OTEL_EXPORTER_OTLP_ENDPOINT = 'htp://me:***@collector'")
-
-
-def test_the_readme_has_the_table_of_settings():
-    found = re.search(
-        "<!-- settings:begin -->\n(.*)\n<!-- settings:end -->", README.read_text(), re.DOTALL
-    )
-    assert found is not None, "README.md lacks <!-- settings:begin --> and <!-- settings:end -->"
-    assert found[1].strip() == markdown_table(), "update it: c2cotel settings --markdown"
 
 
 def test_reading_settings_imports_no_telemetry_and_no_framework():

@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "docs/src"))
+from c2cotel_acceptance import servers
+from c2cotel_acceptance.processes import MissingError
 
-from c2cotel_acceptance import servers  # noqa: E402 - beside it in the path
-from c2cotel_acceptance.processes import MissingError  # noqa: E402 - likewise
+ROOT = Path(__file__).parents[2]
 
 
 def _missing(why: str) -> None:

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from c2cotel_docs import ROOT, blocks, checks, pages, running
 
 PAGES = pages()
@@ -21,6 +22,8 @@ def named(path):
     return path.relative_to(ROOT).as_posix()
 
 
+# Servers are started, on a machine that may be busy.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_a_page_works_as_it_is_written(path, tmp_path, environment_for):
     page = blocks.read(path, ROOT)

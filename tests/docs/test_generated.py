@@ -5,12 +5,14 @@ import logging
 import re
 
 import pytest
-from c2cotel_docs import DOCS, build, definitions, metrics, pages, spans
 
 from c2cotel import schema
 from c2cotel.pyramid_logging import JsonFormatter
 from c2cotel.settings import Settings
+from c2cotel_boards import catalogue, reading
+from c2cotel_docs import DOCS, blocks, build, definitions, metrics, pages, spans
 
+OURS = ("c2c_", "http_", "db_client_", "process_", "cpython_", "otel_sdk_")
 NAMES = [metric.name for metric in metrics.METRICS]
 
 
@@ -98,3 +100,17 @@ def test_variables_that_a_page_names_exist(path):
     of_tests = {name for name in named if name.startswith("C2C_ACCEPTANCE_")}
     beginnings = {name for name in named if any(each.startswith(f"{name}_") for each in known)}
     assert named - known - of_tests - beginnings == set()
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.relative_to(DOCS).as_posix())
+def test_metrics_and_labels_that_a_query_names_exist(path):
+    """Those of the application that a page is about begin with other words."""
+    queries = [
+        query
+        for block in blocks.read(path, DOCS).blocks
+        if block.language == "promql"
+        for query in block.text.replace("$__rate_interval", "5m").split("\n\n")
+    ]
+    asked = [found for query in queries for found in reading.labels_of(query)]
+    ours = [(name, labels) for name, labels in asked if name.startswith(OURS)]
+    assert [told for found in ours if (told := catalogue.unknown(*found))] == []

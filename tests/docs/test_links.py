@@ -4,9 +4,9 @@ Nobody is asked on the Internet here; `make links` does that.
 """
 
 import pytest
-from c2cotel_docs import ROOT, links
 
 from c2cotel_acceptance.servers import closed_port
+from c2cotel_docs import ROOT, links
 
 
 def named(path):

@@ -3,6 +3,7 @@
 import textwrap
 
 import pytest
+
 from c2cotel_docs import blocks, pip_stand_in, running
 
 

@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+
 from c2cotel_docs import DOCS, ROOT
 
 # What a browser fetches by itself.

@@ -189,11 +189,11 @@ for application in applications:
 
 def test_what_the_ini_says_too_late_is_said_once_and_probes_are_still_known(instrumented):
     done = instrumented(LATE, OTEL_TRACES_EXPORTER="console", C2C_EXIT_TIMEOUT="5")
-    said = [line for line in done.errors if "too late" in line]
-    assert said == [
+    (line,) = [line for line in done.errors if "too late" in line]
+    assert line == (
         "c2cotel: c2c.metrics.max_series comes too late: the telemetry of this process was set up "
         "before the ini was read. Set C2C_METRICS_MAX_SERIES in the environment."
-    ]
+    )
     assert done.output == "{'recording': False}\n" * 2
 
 

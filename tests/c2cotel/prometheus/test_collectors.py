@@ -1,11 +1,14 @@
 import gc
 import os
 import resource
+import sys
+from types import ModuleType
 
 import pytest
 from prometheus_client import generate_latest
 
 from c2cotel import broadcast, prometheus
+from c2cotel.otel.collectors import own_collectors
 
 SMAPS = b"""\
 00400000-00500000 r--p 00000000 fe:00 260131                     /usr/bin/my python
@@ -35,6 +38,11 @@ VmFlags: rd wr mr mw me ac
 def samples(collector):
     (family,) = collector.collect()
     return {(s.name, *sorted(s.labels.items())): s.value for s in family.samples}
+
+
+def test_a_prometheus_client_that_another_thread_imports_has_no_collectors_yet(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", ModuleType("prometheus_client"))
+    assert own_collectors() == []
 
 
 @pytest.fixture

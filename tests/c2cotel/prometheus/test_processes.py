@@ -154,6 +154,7 @@ def test_an_answer_without_a_pid_gets_that_of_its_process(peer, collected):
     assert collected() == {("jobs", ("pid", PID), ("queue", "a")): 1.0}
 
 
+@pytest.mark.alone
 def test_a_process_that_does_not_answer_is_left_out_and_said_once(
     peer, collected, caplog, monkeypatch
 ):

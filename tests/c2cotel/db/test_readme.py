@@ -46,7 +46,7 @@ print(json.dumps([seen, switched, ask("POST /api/hello"), ask("GET /api/hello")]
 def blocks(language):
     """Those of the README about databases."""
     text = README.read_text()
-    section = text[text.index("**The database.**") : text.index("**SQL.**")]
+    section = text[text.index("**The database.**") : text.index("[The database]")]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
 

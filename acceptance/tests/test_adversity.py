@@ -48,6 +48,7 @@ def test_the_count_is_exact_when_dev_shm_is(serve, options):
     assert totals == sorted(totals)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_may_mount")
 def test_a_dev_shm_that_fills_up_later_costs_series_not_the_application(serve):
     # Room for the master and two workers, and for the fold of none.

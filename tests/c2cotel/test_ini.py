@@ -443,7 +443,9 @@ VALUES = st.one_of(
 
 
 @hypothesis_settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
 )
 @given(st.dictionaries(NAMES, st.dictionaries(KEYS, VALUES)))
 def test_any_file_is_a_configuration_or_an_error_that_names_it(write, sections):

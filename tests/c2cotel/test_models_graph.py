@@ -355,6 +355,23 @@ def test_the_command_prints_the_graph_and_nothing_else(capfdbinary):
     assert err == b"hello\n"
 
 
+@pytest.mark.usefixtures("here")
+def test_a_dash_is_standard_output(capfdbinary):
+    assert main(["models-graph", "shop_here", "--output", "-"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"digraph models {\n")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [("/dev/full", "No space left on device"), ("no/such/folder", "No such file or directory")],
+)
+def test_a_file_that_cannot_be_written_is_one_line_and_ends_with_1(output, reason, capfd):
+    assert main(["models-graph", "shop_here", "--output", output]) == 1
+    told = f"c2cotel models-graph: {output} cannot be written: {reason}"
+    assert capfd.readouterr().err.splitlines()[-1] == told
+
+
 @pytest.mark.skipif(not shutil.which("dot"), reason="needs dot: apt-get install graphviz")
 @pytest.mark.parametrize(
     ("options", "begins"),
@@ -362,7 +379,10 @@ def test_the_command_prints_the_graph_and_nothing_else(capfdbinary):
         (["--output", "models.svg"], b"<?xml"),
         (["--output", "models.png"], b"\x89PNG"),
         (["--output", "models.txt", "--format", "svg"], b"<?xml"),
+        (["--output", "models.SVG"], b"<?xml"),
         (["--output", "models.gv"], b"digraph"),
+        (["--output", "models.pdf", "--format", "dot"], b"digraph"),
+        (["--output", "models"], b"digraph"),
     ],
 )
 def test_the_picture_has_the_form_that_is_asked_for_or_that_of_the_file(here, options, begins):
@@ -376,10 +396,12 @@ def test_the_picture_has_the_form_that_is_asked_for_or_that_of_the_file(here, op
         (["no_such_module"], "no_such_module cannot be imported: ModuleNotFoundError: No module"),
         (["broken"], "broken cannot be imported: ValueError: two lines"),
         (["leaving"], "leaving cannot be imported: SystemExit: 3"),
+        (["broken.py"], "broken.py: not a module, but a file. Write it as it is imported, for "),
+        (["app/models"], "app/models: not a module, but a file. "),
         ([".relative"], ".relative cannot be imported: TypeError: "),
         (["shop_here", "--base", "Nope"], "shop_here has no class Nope."),
-        (["shop_here", "--output", "no/such/folder"], "no/such/folder cannot be written: No such"),
         (["string"], "string has no models: "),
+        (["shop_here", "--output", "models.pdf"], "models.pdf: .pdf says no form that is known "),
     ],
 )
 def test_bad_input_is_one_line(here, capfd, arguments, told):

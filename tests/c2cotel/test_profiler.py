@@ -193,6 +193,7 @@ def test_nothing_is_printed_by_default(path, capsys):
 # --- async functions and generators ---------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_an_async_function_is_profiled_while_it_runs_itself(path):
     async def neighbour():
         for _ in range(5):

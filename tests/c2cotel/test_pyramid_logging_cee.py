@@ -206,6 +206,7 @@ def test_a_receiver_that_is_not_there_is_nothing_to_speak_of(handle, receiver, c
     assert handler._drops.total == 0
 
 
+@pytest.mark.alone
 def test_a_name_that_nobody_knows_costs_nothing_and_is_said_once(handle, monkeypatch, capsys):
     asked = []
 

@@ -205,6 +205,13 @@ def test_redirects_without_end_are_told(server, api):
         api.get("a")
 
 
+@pytest.mark.parametrize("status", ["200", [200, 404], (200, "404"), (), None])
+def test_an_expected_status_that_is_none_is_refused(server, api, status):
+    with pytest.raises(TypeError, match=r"expected_status=.*: not a status\. Write"):
+        api.get("a", expected_status=status)
+    assert server.asked == []
+
+
 # Caches
 
 
@@ -244,6 +251,13 @@ def test_a_right_cache_control_passes(server, api, told, expected):
 def test_no_cache_control_is_told(server, api, expected):
     server.answer("/a", without=("Cache-Control",))
     assert "it has no Cache-Control, so each" in failure(api.get, "a", cache_expected=expected)
+
+
+@pytest.mark.parametrize("expected", [True, False, None, 1, "NO"])
+def test_an_expectation_about_caches_that_is_none_is_refused(server, api, expected):
+    with pytest.raises(TypeError, match=rf"cache_expected={expected!r}: expected CacheExpected"):
+        api.get("a", cache_expected=expected)
+    assert server.asked == []
 
 
 # Other sites

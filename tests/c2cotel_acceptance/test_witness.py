@@ -174,6 +174,16 @@ def test_when_nothing_arrives_the_way_is_told(receiver, witness):
     assert f"OTEL_EXPORTER_OTLP_ENDPOINT={receiver.endpoint}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("0.0.0.0", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")],  # noqa: S104 - as one may
+)
+def test_the_endpoint_is_where_it_listens(host, reached):
+    with OtlpReceiver(host=host) as receiver:
+        assert receiver.endpoint == f"http://{reached}:{receiver.port}"
+        assert requests.post(f"{receiver.endpoint}/v1/traces", data=b"", timeout=5).ok
+
+
 def test_what_could_not_be_read_is_told(receiver, witness):
     requests.post(f"{receiver.endpoint}/v1/traces", b"\xff", timeout=5)
     with pytest.raises(

@@ -136,6 +136,7 @@ def _blocks():
     return sys.getallocatedblocks()
 
 
+@pytest.mark.alone
 def test_a_statement_with_a_comment_and_a_name_costs_the_same_after_ten_thousand(
     engine, bare, tracer
 ):
@@ -147,6 +148,7 @@ def test_a_statement_with_a_comment_and_a_name_costs_the_same_after_ten_thousand
     assert run.more_blocks < FEW_BLOCKS
 
 
+@pytest.mark.alone
 def test_a_new_statement_with_its_trace_costs_the_same_after_ten_thousand_that_are_profiled(
     engine, bare, tracer
 ):

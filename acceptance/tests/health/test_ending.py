@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import pytest
+
 from c2cotel_acceptance.utils import retry_timeout
 
 GRACE = 3.0
@@ -56,6 +58,7 @@ class Load:
             time.sleep(self.pause)
 
 
+@pytest.mark.alone
 def test_readiness_fails_before_the_port_closes_and_no_request_is_lost(start):
     probe = start("-c", "python:c2cotel.gunicorn", env={"C2C_HEALTH_CHECK_GRACE": str(GRACE)})
     address = urlsplit(probe.service.url).netloc

@@ -4,6 +4,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from c2cotel_acceptance.utils import retry_timeout
 
 WORKERS, THREADS = 4, 4
@@ -39,6 +41,7 @@ class Watch(threading.Thread):
         self.join()
 
 
+@pytest.mark.alone
 def test_320_calls_at_once_leave_nothing_open_and_starve_nobody(start, database):
     """The first 16 come to an application that knows nothing of its checks: nobody of a crowd is
     told that all is well, nor made to wait until no thread is left for the application's own page.

@@ -38,6 +38,7 @@ def everything(probe, valkey, own_root):
     return ask
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("in_own_root")
 def test_only_who_reads_a_locked_table_fails(everything, database):
     with database.locked("alembic_version"):
@@ -59,6 +60,7 @@ def test_a_locked_table_is_told_to_load_balancers(probe, database):
     assert told["message"] == "OperationalError: LockNotAvailable"
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("in_own_root")
 def test_a_hung_database_fails_what_needs_it(everything, database, probe):
     guilty = {*READING, ALEMBIC, "db_engine_slow"}

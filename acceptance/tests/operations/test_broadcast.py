@@ -66,6 +66,7 @@ def test_a_callback_that_fails_is_an_answer(operator):
     assert {(a["status"], a["message"]) for a in answers} == {(500, "the callback fails")}
 
 
+@pytest.mark.alone
 def test_a_channel_that_nobody_listens_to(operator):
     began = time.monotonic()
     assert tell(operator, "broadcast", channel="test_nobody", timeout="3") == []
@@ -111,6 +112,7 @@ def descriptors(workers):
     return {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers}
 
 
+@pytest.mark.alone
 def test_a_stopped_worker_costs_its_own_answer_and_is_named(operator):
     victim, *others = operator.service.workers()
     silent_before = operator.service.scrape().total("c2c_broadcast_silent_total")
@@ -129,6 +131,7 @@ def test_a_stopped_worker_costs_its_own_answer_and_is_named(operator):
     retry_timeout(lambda: not ask(operator, "test_double", number=1)["silent"], 10, 0.1)
 
 
+@pytest.mark.alone
 def test_long_work_of_one_broadcast_holds_up_no_other(operator):
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(ask, operator, "test_slow", seconds="2")

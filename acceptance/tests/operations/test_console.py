@@ -263,6 +263,7 @@ def test_what_a_logger_is_called_is_only_text(operator, visit, secret):
     operator.get("logging/level", name=evil, reset="1")
 
 
+@pytest.mark.alone
 def test_a_stopped_process_is_named_silent_and_costs_less_than_a_second(operator, visit, secret):
     victim = operator.service.workers()[0]
     with visit() as it:

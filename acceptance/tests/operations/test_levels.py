@@ -40,6 +40,7 @@ def test_workers_that_start_later_have_it(operator):
     assert operator.read_back(NAME) == DEBUG
 
 
+@pytest.mark.alone
 def test_it_expires_in_every_worker_also_in_one_that_was_killed_meanwhile(operator):
     victim, *others = operator.wait_workers()
     began = time.monotonic()
@@ -74,6 +75,7 @@ def test_an_unknown_level_is_refused_and_not_stored(operator):
     assert operator.read_back(NAME) == {("ERROR", "ERROR", "ERROR")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("operator", ["sentinel"], indirect=True)
 def test_during_a_failover_no_answer_is_stale(operator, sentinels):
     operator.level(NAME, level="ERROR")

@@ -105,6 +105,7 @@ def test_a_forked_process_does_not_end_the_span_of_its_parent(scripts, collector
     assert child.trace_id == root.trace_id
 
 
+@pytest.mark.alone
 def test_a_collector_that_hangs_takes_what_the_end_may_and_no_more(scripts):
     with HangingCollector() as hanging:
         done = scripts.run(

@@ -98,6 +98,7 @@ def _spent(gunicorn, count=100):
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_a_sentry_that_is_dead_costs_no_request_and_is_said_once_a_process(serve):
     gunicorn = serve(workers=1, SENTRY_URL=f"http://key@127.0.0.1:{free_port()}/1")
     # Each event is made all the same: some milliseconds.
@@ -107,6 +108,7 @@ def test_a_sentry_that_is_dead_costs_no_request_and_is_said_once_a_process(serve
     assert "Retrying" not in gunicorn.output()
 
 
+@pytest.mark.alone
 def test_a_sentry_that_hangs_costs_no_request_and_the_end_stays_in_its_time(serve):
     with HangingCollector() as hanging:
         url = hanging.endpoint.replace("://", "://key@") + "/1"

@@ -53,7 +53,7 @@ class Pushgateway:
     process: Process
 
 
-def _missing(error: MissingError) -> None:
+def missing(error: MissingError) -> None:
     if os.environ.get("CI"):
         pytest.fail(str(error))
     pytest.skip(str(error))
@@ -67,7 +67,7 @@ def server() -> Iterator[servers.Postgres]:
             options = {"max_locks_per_transaction": "1024"}
             yield stack.enter_context(servers.postgres(options=options))
         except MissingError as error:
-            _missing(error)
+            missing(error)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def thousand(server) -> str:
 def pushgateway(tmp_path) -> Iterator[Pushgateway]:
     program = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
     if program is None:
-        _missing(
+        missing(
             MissingError(
                 "No Pushgateway on this machine: "
                 "apt-get install -y --no-install-recommends prometheus-pushgateway"

@@ -16,7 +16,7 @@ from c2cotel_acceptance.processes import MissingError
 from c2cotel_acceptance.utils import retry_timeout
 from c2cotel_boards import catalogue
 
-from .conftest import SCHEMAS, TABLES, _missing
+from .conftest import SCHEMAS, TABLES, missing
 
 INDEXES = 3 * TABLES
 EXTRA = "SELECT 'schemas', count(*) FROM pg_namespace"
@@ -53,7 +53,7 @@ def test_prometheus_scrapes_them_once(thousand, run, port, capsys):
             taken = prometheus.value("last_over_time(c2c_database_statistics_duration_seconds[5m])")
             total = prometheus.value('count(last_over_time({job="stats-db"}[5m]))')
     except MissingError as error:
-        _missing(error)
+        missing(error)
     with capsys.disabled():
         print(  # noqa: T201 - that is to be seen
             f"\nstats-db, {TABLES} tables, {INDEXES} indexes: {total:.0f} series; "
@@ -79,7 +79,7 @@ def test_what_is_served_is_the_catalogue_and_pleases_promtool(thousand, run, por
             check=False,
         )
     except FileNotFoundError:
-        _missing(MissingError("No promtool on this machine: apt-get install prometheus"))
+        missing(MissingError("No promtool on this machine: apt-get install prometheus"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(text) > 1e6
 

@@ -45,6 +45,17 @@ def test_it_is_built_started_awaited_and_taken_down(request, docker, file):
     assert docker.calls()[3:] == ["stop", "down --remove-orphans"]
 
 
+def test_after_a_with_it_is_not_ended_again(request, docker, file, tmp_path, monkeypatch):
+    ends = []
+    monkeypatch.setattr(type(request), "addfinalizer", lambda _, end: ends.append(end))
+    with Composition(request, file, ["app-app-1:/tmp/.coverage"], reports=tmp_path):
+        pass
+    (docker.folder / "calls").unlink()
+    for end in ends:
+        end()
+    assert docker.calls() == []
+
+
 def test_a_project_has_its_name_and_variables(request, docker, file):
     Composition(request, file, project="mine", build=False, env={"TAG": "x"}, timeout=20)
     assert docker.calls() == [
@@ -194,7 +205,8 @@ def test_coverage_data_is_copied(request, docker, file, tmp_path):
 def test_what_runs_already_may_be_left_alone(request, docker, file, monkeypatch):
     monkeypatch.setenv("docker_start", "0")
     monkeypatch.setenv("docker_stop", "0")
-    Composition(request, file)
+    with Composition(request, file):
+        pass
     assert docker.calls() == []
 
 

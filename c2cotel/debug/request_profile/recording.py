@@ -71,10 +71,15 @@ _DECODER: Final = Decoder(Recorded)
 
 @dataclass
 class Recording:
-    """A look at what this thread does, from :func:`begin` to :meth:`end`."""
+    """A look at what this thread does, from :func:`begin` to :meth:`stop`.
+
+    Attributes:
+        on: Whether what is done now is the request. To set it is no call: none is seen.
+    """
 
     profiler: "Profiler"
     thread: int
+    on: bool = False
 
     def stop(self) -> "Session":
         """Look no more."""
@@ -103,19 +108,24 @@ def begin() -> Recording:
         raise UnavailableError("Another profiler looks at this thread")
     # A request has its thread for itself: there is nothing to tell apart by its context.
     profiler = kind(INTERVAL, async_mode="disabled")
+    profiler.recording = recording = Recording(profiler, threading.get_ident())
     profiler.start(caller_frame=sys._getframe(1))  # noqa: SLF001 - there is no other way
-    return Recording(profiler, threading.get_ident())
+    return recording
 
 
 @functools.cache
-def _bounded() -> "type[Profiler]":
+def _bounded() -> Any:
     from pyinstrument import Profiler
 
     class Bounded(Profiler):
-        """One that keeps so many samples, however long it takes."""
+        """One that keeps so many samples, however long it takes, and none of who looks."""
+
+        recording: Recording
 
         # What pyinstrument calls for each; if it does not any more, there may be more of them.
         def _sampler_saw_call_stack(self, call_stack: list[str], *rest: Any) -> None:
+            if not self.recording.on:
+                return
             if len(call_stack) > DEEPEST:
                 call_stack = [*call_stack[:DEEPEST], _DEEPER]
             super()._sampler_saw_call_stack(call_stack, *rest)

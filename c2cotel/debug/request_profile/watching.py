@@ -112,11 +112,13 @@ class _Watch:
         response: Any = None
         error: BaseException | None = None
         try:
+            looking.on = True
             response = self._policy(environ, seen)
         except BaseException as escaped:
             error = escaped
             raise
         finally:
+            looking.on = False
             seconds = perf_counter() - start
             about = self._quietly(_about, environ, seen.request, response, error)
             id_ = self._quietly(self._keep, wish, looking, about or {}, at, seconds)

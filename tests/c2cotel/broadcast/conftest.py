@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -155,18 +156,24 @@ def _do(broadcaster: Broadcaster, records: Records, name: str, args: tuple[Any, 
 
 
 def _fork_sleeping() -> int:
+    """A child that has let go of what it inherited, and sleeps."""
+    hear, say = os.pipe()
     pid = _fork()
     if pid == 0:
+        os.write(say, b"!")
         threading.Event().wait(60)
         os._exit(0)
+    assert select.select([hear], [], [], PATIENCE)[0], "the child is silent"
+    os.close(hear)
+    os.close(say)
     return pid
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    path = tmp_path / "run"
-    path.mkdir()
-    return path
+def directory() -> Iterator[Path]:
+    # The address of a socket has 108 bytes; tmp_path, named after the test, may take them all.
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from c2cotel.settings import Redis
 from c2cotel_acceptance.utils import retry_timeout
 
 FORKING = multiprocessing.get_context("fork")
-PATIENCE = 20
+PATIENCE = 60
 LEVELS = ("DEBUG", "INFO", "ERROR")
 
 

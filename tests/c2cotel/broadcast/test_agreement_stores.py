@@ -152,7 +152,7 @@ def test_nothing_is_agreed_at_first(store):
 AHEAD = [2**52 - 1, (int(time.time()) + 2 * 86_400) * 1000]
 
 
-@pytest.mark.parametrize("ahead", AHEAD)
+@pytest.mark.parametrize("ahead", AHEAD, ids=["the greatest", "in two days"])
 def test_what_is_more_than_a_day_ahead_is_left_out_and_overwritten(store, ahead, caplog):
     evil = record(ahead, "EVIL", tie="f")
     if isinstance(store, AgreedRedis):
@@ -309,6 +309,7 @@ def test_corrupt_lines_of_the_changes_are_left_out(in_files, tmp_path):
     assert [each.value for each in in_files.changes()] == ["DEBUG"]
 
 
+@pytest.mark.alone
 def test_a_file_that_another_process_keeps_locked_is_an_error_soon(in_files, tmp_path):
     holder = os.open(tmp_path / "agree", os.O_RDWR | os.O_CREAT)
     try:

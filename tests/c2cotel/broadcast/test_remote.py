@@ -70,6 +70,7 @@ def test_what_is_subscribed_later_is_asked_too_and_what_is_unsubscribed_is_not(
     eventually(lambda: asking.ask("later", timeout=1) == Replies())
 
 
+@pytest.mark.alone
 def test_a_stopped_process_of_another_host_is_named(
     member, asker, directories, redis_server, clock
 ):
@@ -103,8 +104,8 @@ def test_a_child_forked_by_a_process_that_listens_keeps_no_connection_open(
     child = parent("fork")
     try:
         parent.kill()
-        assert asking.ask("who").answered == (asking.process,)
-        assert clock() < 5
+        assert asking.ask("who", timeout=60).answered == (asking.process,)
+        assert clock() < 30
     finally:
         os.kill(child, signal.SIGKILL)
 
@@ -275,6 +276,7 @@ def test_hostile_answers_are_ignored(asker, redis_server, predecessor, caplog):
 # Redis away
 
 
+@pytest.mark.alone
 def test_a_process_starts_within_a_second_without_redis_and_says_so_once(asker, caplog, clock):
     with closed_port() as port:
         asking = asker(url=f"redis://me:hunter2@127.0.0.1:{port}/0")
@@ -288,6 +290,7 @@ def test_a_process_starts_within_a_second_without_redis_and_says_so_once(asker, 
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.alone
 def test_a_redis_that_hangs_delays_the_start_by_a_second_at_most(asker, own_server, clock):
     own_server.pause()
     asking = asker(url=own_server.url)
@@ -296,6 +299,7 @@ def test_a_redis_that_hangs_delays_the_start_by_a_second_at_most(asker, own_serv
     own_server.resume()
 
 
+@pytest.mark.alone
 def test_a_redis_that_stops_is_noticed_and_costs_an_ask_half_a_second_once(
     member, asker, directories, own_server, eventually, clock
 ):

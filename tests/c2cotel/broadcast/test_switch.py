@@ -282,6 +282,7 @@ def test_a_run_directory_that_is_gone_is_complained_of_once(service):
     assert len(process.warned("is not kept in the run directory")) == 1
 
 
+@pytest.mark.alone
 def test_a_stopped_process_catches_up(service, url):
     first, second = service.process(url=url), service.process(url=url)
     second.signal(signal.SIGSTOP)
@@ -302,6 +303,7 @@ def own_valkey(tmp_path):
         pytest.skip(str(error))
 
 
+@pytest.mark.alone
 def test_redis_lost_in_the_middle_and_back_empty(service, own_valkey):
     url = own_valkey.url
     one, one_too = service.process("one", url), service.process("one", url)
@@ -327,6 +329,7 @@ def test_redis_lost_in_the_middle_and_back_empty(service, own_valkey):
     assert [each.warned("not kept in Redis") for each in (one_too,)] == [[]]
 
 
+@pytest.mark.alone
 def test_redis_that_hangs_costs_little_and_others_hear_later(service, own_valkey):
     one, two = service.process("one", own_valkey.url), service.process("two", own_valkey.url)
     connected(one, two)

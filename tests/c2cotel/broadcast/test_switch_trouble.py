@@ -158,6 +158,7 @@ def test_more_than_a_message_holds_reaches_the_other_hosts_when_redis_is_back(se
     assert [process.failed() for process in (one, one_too, two)] == [[]] * 3
 
 
+@pytest.mark.alone
 def test_callbacks_that_hang_do_not_keep_a_process_from_changing_and_being_told(service):
     hanging, other = service.process(), service.process()
     hanging.hang(9)

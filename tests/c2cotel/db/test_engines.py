@@ -340,6 +340,7 @@ def test_the_sockets_of_a_connection_have_them(engine_of, server, driver):
             assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_a_host_that_says_nothing_is_given_up(engine_of, driver):
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -106,6 +106,7 @@ def test_it_is_not_tried_by_every_session(factory, replica):
     assert engine_of(made(Asked())) == PRIMARY
 
 
+@pytest.mark.alone
 def test_one_thread_tries_it_and_the_others_do_not_wait(primary, replica):
     fallback = Fallback(replica, primary)
     down(replica)

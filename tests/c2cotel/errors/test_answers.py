@@ -477,7 +477,9 @@ def test_no_library_is_loaded_for_it():
     assert not {"botocore", "beaker"} & set(sys.modules)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     path=st.text(st.characters(codec="latin-1"), max_size=20)
     | st.sampled_from(["hidden", "bad", "only_put", "json_body", "query", "body", "duplicate"]),

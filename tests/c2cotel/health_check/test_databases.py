@@ -21,6 +21,7 @@ from sqlalchemy.orm import (
 )
 
 from c2cotel.health_check import EngineType, HealthCheck
+from c2cotel.health_check.core import CheckFailedError
 from c2cotel_acceptance.servers import postgres
 
 
@@ -187,10 +188,11 @@ def test_what_a_query_has_written_is_taken_back(configurator, browse, sessions):
         assert session.query(Hello).count() == 1
 
 
+@pytest.mark.alone
 def test_a_locked_table_ends_by_itself_and_fails_alone(configurator, browse, sessions, other):
     config = configurator()
     health = HealthCheck(config)
-    health.add_db_session_check(sessions, at_least_one_model=Hello, timeout=0.5)
+    health.add_db_session_check(sessions, at_least_one_model=Hello, timeout=2)
     health.add_custom_check("good", lambda _: None)
     browser = browse(config)
     other.execute(text("LOCK TABLE hello"))
@@ -198,7 +200,7 @@ def test_a_locked_table_ends_by_itself_and_fails_alone(configurator, browse, ses
     assert list(body["successes"]) == ["good"]
     entry = body["failures"]["db_engine_sqlalchemy"]
     assert entry["message"] == "OperationalError: LockNotAvailable"
-    assert 0.35 < entry["timing"] < 0.5
+    assert 1.4 < entry["timing"] < 2
     other.rollback()
     assert browser.get().status_int == 200
     assert states(other) == ["idle"]
@@ -215,6 +217,7 @@ def test_the_limit_stays_with_the_check(configurator, browse, sessions):
         assert session.scalar(text("SHOW statement_timeout")) == "0"
 
 
+@pytest.mark.alone
 def test_a_hung_database_fails_in_time_and_is_asked_again_when_it_goes_on(
     configurator, browse, sessions, other
 ):
@@ -405,6 +408,33 @@ def test_without_alembic_it_is_said(configurator, sessions, migrations, monkeypa
     monkeypatch.setitem(sys.modules, "alembic.config", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'c2cotel\[alembic\]'"):
         HealthCheck(configurator()).add_alembic_check(sessions, migrations(("a", None)))
+
+
+def test_another_version_is_told_apart_from_a_database_that_does_not_answer(
+    sessions, migrations, engine
+):
+    from c2cotel.health_check.checks import alembic_version, database
+
+    ini = migrations(("a", None), ("b", "a"))
+    told = []
+    check = alembic_version.check(
+        alembic_version.Migrations(str(ini), "alembic", None, None),
+        database.bindings(sessions),
+        2.0,
+        lambda _: None,
+        told.append,
+    )
+    at(engine, "a")
+    with pytest.raises(CheckFailedError, match=r"db: a, code: b"):
+        check(None)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+        connection.execute(text("CREATE TABLE alembic_version (nothing int)"))
+    with pytest.raises(sqlalchemy.exc.DBAPIError):
+        check(None)
+    at(engine, "b")
+    check(None)
+    assert told == [True, False, False]
 
 
 def test_every_process_knows_the_version_that_one_has_found():

@@ -204,6 +204,7 @@ def test_checks_run_at_once_and_are_told_in_their_order(bench):
     assert [(each.name, each.ok) for each in bench.run()] == [("c", True), ("a", True), ("b", True)]
 
 
+@pytest.mark.alone
 def test_a_late_check_has_failed_and_the_others_have_not(bench, gate):
     bench.add("slow", gate, timeout=0.2)
     bench.add("good", lambda _: "fine")
@@ -250,6 +251,7 @@ def test_only_the_run_that_is_late_is_given_up(bench, gate):
     assert running_when_given_up == [(True, ["slow"])]
 
 
+@pytest.mark.alone
 def test_the_deadline_of_all_is_kept_whatever_a_check_may_take(make_bench, gate):
     bench = make_bench(deadline=0.2)
     bench.add("slow", gate, timeout=60)
@@ -301,6 +303,7 @@ def test_callers_of_other_selections_share_what_they_have_in_common(bench, gate,
     assert (gate.calls, calls) == (1, [1])
 
 
+@pytest.mark.alone
 def test_who_comes_to_a_crowd_is_told_what_was_found_before(bench, gate, running):
     gate.opened.set()
     bench.add("slow", gate, timeout=20)
@@ -369,6 +372,7 @@ def test_good_news_are_not_told_of_a_check_that_is_late(bench, gate, running):
         other_gate.opened.set()
 
 
+@pytest.mark.alone
 def test_who_comes_to_a_crowd_waits_half_the_time_for_what_may_need_its_thread(
     bench, gate, running
 ):

@@ -62,6 +62,7 @@ def test_a_redis_that_is_away_fails_alone(configurator, browse, server, versions
     assert body["failures"][server.url]["level"] == 1
 
 
+@pytest.mark.alone
 def test_a_redis_that_hangs_fails_in_time(configurator, browse, server):
     config = configurator(**{"c2c.redis_url": server.url})
     HealthCheck(config).add_redis_check("redis")

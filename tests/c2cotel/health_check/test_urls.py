@@ -142,6 +142,7 @@ def test_nobody_there_is_told_by_its_kind(configurator, browse):
     assert entry["message"] == "ConnectionError"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "beginning",
     [
@@ -199,6 +200,7 @@ def test_an_answer_that_breaks_off_is_a_failure(configurator, browse):
     assert entry["message"] == "ChunkedEncodingError"
 
 
+@pytest.mark.alone
 def test_a_url_that_is_silent_fails_in_time(configurator, browse):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"

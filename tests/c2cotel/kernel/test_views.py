@@ -248,7 +248,9 @@ def test_a_body_that_is_too_long_is_refused_unread(app):
     assert request.get_response(app).status_int == 413
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     body=st.binary(max_size=200)
     | st.lists(

@@ -265,6 +265,7 @@ def test_joining_while_the_last_one_removes_it_makes_it_again(tmp_path):
         remover.join()
 
 
+@pytest.mark.alone
 def test_a_lock_that_is_never_released_is_waited_for_two_seconds(tmp_path):
     run = tmp_path / "run"
     run.mkdir()

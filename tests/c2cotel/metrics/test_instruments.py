@@ -196,7 +196,7 @@ ATTRIBUTES = st.dictionaries(
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(amount=GARBAGE, attributes=ATTRIBUTES | GARBAGE, again=st.booleans())
 def test_measuring_never_raises_and_leaves_all_readable(provider, meter, amount, attributes, again):

@@ -86,6 +86,7 @@ def test_get_head_and_compression(server):
     assert request(server.port, "POST")[0] == 501
 
 
+@pytest.mark.alone
 def test_a_client_that_says_nothing_does_not_keep_others_waiting(server):
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
     begun = time.monotonic()
@@ -115,6 +116,7 @@ def test_what_goes_wrong_is_a_status_and_the_next_is_answered(error, status, cap
     server.stop()
 
 
+@pytest.mark.alone
 def test_a_stopped_server_has_let_go_of_its_port_and_rests():
     server = MetricsServer("127.0.0.1", 0, lambda _: (b"", ""))
     server.start()
@@ -207,6 +209,7 @@ def test_a_port_in_use_is_said_once_and_taken_when_it_is_free(host, serve, caplo
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.alone
 def test_a_child_stands_back_while_its_parent_lives(host, serve, eventually):
     port = free_port()
     counter = host.meter.create_counter("hits")
@@ -262,6 +265,7 @@ def owners(port):
     return found
 
 
+@pytest.mark.alone
 def test_after_the_leader_dies_exactly_one_takes_over(host, serve, eventually):
     port = free_port()
     counter = host.meter.create_counter("hits")
@@ -458,6 +462,7 @@ def test_without_threads_to_be_had_measuring_goes_on(host, monkeypatch, caplog):
     serving.stop(1)
 
 
+@pytest.mark.alone
 def test_a_callback_that_hangs_costs_neither_scrapes_nor_the_end(host, serve):
     entered, leave = threading.Event(), threading.Event()
 

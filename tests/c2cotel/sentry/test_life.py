@@ -204,6 +204,7 @@ def test_a_forked_process_sends_its_own_and_nothing_of_its_parent(instrumented):
         assert receiver.errors == []
 
 
+@pytest.mark.alone
 def test_a_sentry_that_hangs_takes_no_more_than_the_end_may_and_it_is_said(instrumented):
     with HangingCollector() as hanging:
         url = hanging.endpoint.replace("://", "://key@") + "/1"
@@ -217,6 +218,7 @@ def test_a_sentry_that_hangs_takes_no_more_than_the_end_may_and_it_is_said(instr
     ]
 
 
+@pytest.mark.alone
 def test_it_takes_nothing_from_the_spans_whose_collector_hangs_too(instrumented):
     with HangingCollector() as hanging, OtlpReceiver() as collector:
         url = hanging.endpoint.replace("://", "://key@") + "/1"
@@ -290,6 +292,7 @@ def test_a_sentry_that_refuses_is_said_with_the_reason(in_child, status, said):
     )
 
 
+@pytest.mark.alone
 def test_a_request_waits_for_no_sentry(on_a_site):
     def routes(config):
         config.add_route("x", "/x")

@@ -188,7 +188,9 @@ NAMES = ["enable", "ttl", "sample_rate", "min_duration", "route", "analyze", "va
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from([PROFILER, PAGE]),

@@ -1,6 +1,7 @@
 """``c2cotel stats-db``: what is asked, where it is told, and how it ends."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -64,6 +65,35 @@ def test_all_that_is_asked_for_is_pushed(url, run, pushed):
     assert re.search(r'c2c_database_jobs\{.*metric="open",.*\} 4.0', text)
     assert re.search(r'c2c_database_table_rows\{.*schema="other",table="matview"\} 10.0', text)
     assert re.search(r"c2c_database_statistics_failures\{.*\} 0.0", text)
+
+
+def test_programs_get_json_and_nobody_else_gets_anything(url, monkeypatch, capfd):
+    with telemetry.OtlpReceiver() as otlp:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.endpoint)
+        # Not served either: this port would be refused.
+        monkeypatch.setenv("C2C_PROMETHEUS_PORT", otlp.endpoint.rpartition(":")[2])
+        arguments = ("--db", url, "--json", "--extra", "SELECT 'a', 1.5", "--extra", "SELECT nope")
+        assert main(["stats-db", *arguments]) == 1
+        assert otlp.points == []
+    out, err = capfd.readouterr()
+    assert err.count("\n") == 1
+    assert err.startswith("c2cotel stats-db: failed: --extra 'SELECT nope': ")
+    told = json.loads(out)
+    assert told["database"] == "app"
+    assert told["failures"] == [
+        {"what": "--extra 'SELECT nope'", "why": 'column "nope" does not exist'}
+    ]
+    (extra,) = [it for it in told["numbers"] if it["name"] == "c2c.database.extra"]
+    assert extra == {
+        "name": "c2c.database.extra",
+        "unit": "",
+        "description": "What the queries of --extra told.",
+        "attributes": {"db.namespace": "app", "metric": "a"},
+        "value": 1.5,
+    }
+    assert {"c2c.database.size", "c2c.database.statistics.failures"} < {
+        it["name"] for it in told["numbers"]
+    }
 
 
 def test_the_instance_is_a_label_of_the_group(url, run, pushed):

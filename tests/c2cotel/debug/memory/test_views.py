@@ -27,6 +27,7 @@ class Leaf:
 # --- all processes --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("whole_heap")
 def test_it_has_the_keys_of_the_predecessor_and_no_others(app):
     (process,) = app.json(MEMORY, limit="5")
     assert list(process) == [
@@ -53,6 +54,7 @@ def test_the_biggest_objects_of_a_type_come_first_with_all_that_only_they_have(a
     del kept
 
 
+@pytest.mark.usefixtures("whole_heap")
 def test_functions_are_told_by_their_modules(app):
     (process,) = app.json(MEMORY, analyze_type="builtins.function", limit="1000")
     modules = process["builtins.function"]["modules"]
@@ -422,7 +424,9 @@ NAMES = ["limit", "analyze_type", "python_internals_map", "details", "path", "no
 
 
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from([MEMORY, DIFF, MAPS, *PAGES]), st.dictionaries(st.sampled_from(NAMES), texts)

@@ -146,6 +146,7 @@ def test_a_busy_process_refuses_and_says_the_numbers(ended):
     assert result["factor"] > 1
 
 
+@pytest.mark.alone
 def test_an_idle_one_does_not(ended, monkeypatch):
     monkeypatch.setattr(tracing, "_LOOK_AT_CPU", 0.5)
     traced = trace(ended, frames=1, forced=False)

@@ -256,7 +256,9 @@ NAMES = ["seconds", "frames", "process", "limit", "force", "stop", "page", "back
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from([TRACE, PAGE, f"{TRACE}/x", f"{PAGE}/{'0' * 16}"]),

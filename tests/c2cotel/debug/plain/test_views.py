@@ -290,7 +290,9 @@ texts = st.one_of(
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from(ALL),
@@ -307,7 +309,9 @@ def test_no_parameters_are_a_failure(app, path, parameters, accept, method):
 
 
 @settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts.filter(lambda text: not text.strip() or not is_slow(text)))
 def test_no_time_is_a_failure(app, text):

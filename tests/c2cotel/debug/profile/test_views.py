@@ -398,7 +398,7 @@ anything = st.text(max_size=30) | st.sampled_from(["all", "1", "60", "-1", "1e40
 @settings(
     max_examples=120,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     path=st.sampled_from(PATHS),

@@ -277,10 +277,10 @@ REFUSED = [
         {"analyze_type": "a", "analyze_id": "1"},
         "analyze_type and analyze_id: expected one of them, not both",
     ),
-    ({"analyze_type": "no.such"}, f"analyze_type=no.such: process {os.getpid()} has no such type"),
+    ({"analyze_type": "no.such"}, "analyze_type=no.such: process PID has no such type"),
     (
         {"analyze_type": "\1no.such"},
-        rf"analyze_type=\x01no.such: process {os.getpid()} has no such type, others may.",
+        r"analyze_type=\x01no.such: process PID has no such type, others may.",
     ),
     ({"analyze_id": "0x1"}, "analyze_id=0x1: expected a whole number from 0 to"),
     ({"analyze_id": "-1"}, "analyze_id=-1: expected a whole number from 0 to"),
@@ -298,7 +298,7 @@ REFUSED = [
 def test_what_cannot_be_is_400(app, query, message):
     response = app.ask(DOT, **query)
     assert response.status_int == 400
-    assert response.json["message"].startswith(message)
+    assert response.json["message"].startswith(message.replace("PID", str(os.getpid())))
 
 
 def test_a_type_that_is_somewhere_else_is_guessed(app):
@@ -430,7 +430,9 @@ NAMES = [
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.sampled_from([DOT, SVG, PAGE]),

@@ -246,7 +246,9 @@ _NAMES = ("requests", "route", "ttl", "format", "back", "secret", "x")
 
 
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(query=st.dictionaries(st.sampled_from(_NAMES), _TEXT, max_size=4), data=st.data())
 def test_no_parameters_are_an_error_of_the_servers(client, query, data):
@@ -307,6 +309,7 @@ def test_long_requests_have_a_bounded_profile(monkeypatch):
     monkeypatch.setattr(recording, "MOST_SAMPLES", 100)
     monkeypatch.setattr(recording, "INTERVAL", 0.00001)  # so that all is seen
     looking = recording.begin()
+    looking.on = True
 
     def down(depth):
         return down(depth - 1) if depth else [sum(range(10)) for _ in range(2)]

@@ -155,6 +155,21 @@ def test_a_stream_is_no_part_of_it():
     assert closed == [True]
 
 
+def test_what_is_told_of_the_request_is_no_part_of_it():
+    def slow_id(config):
+        config.add_request_method(
+            lambda _: (hot_function(0.02), "an id")[1], "c2c_request_id", property=True
+        )
+
+    client = Client(configure(slow_id))
+    identity = client.profiled("/quick").headers[ID]
+    body = client.get(f"{JSON}/{identity}", query={"format": "text"}, X_API_Key=SECRET).text
+    assert "GET /quick" in body
+    assert "slow_id" not in body
+    assert "hot_function" not in body
+    assert "_Watch" not in body
+
+
 def test_a_request_that_is_tried_again_is_one():
     tries = []
 

@@ -311,6 +311,7 @@ def test_a_thread_tells_its_request(threads):
     assert thread(captured(), ident).request is None
 
 
+@pytest.mark.alone
 def test_a_thread_that_computes_tells_how_much(threads):
     over = threading.Event()
     threads.end.callback(over.set)

@@ -246,7 +246,9 @@ def _prefix(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if not re.fullmatch(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII):
+    # PromQL has numbers and a keyword that are no labels in "by (…)", and YAML has one word.
+    no_label = re.fullmatch(r"(?i)inf|nan|without|null", text)
+    if no_label or not re.fullmatch(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", text, re.ASCII):
         raise ChoiceError(
             f"--job-label {text!r}: not the name of a label. Write letters, digits and "
             "underscores, for example service."

@@ -96,7 +96,9 @@ class Names:
     def suffix(self) -> str:
         """What tells these names from others, at the end of a group's name."""
         job = f"by-{self.job}" if self.job != JOB else ""
-        return "".join(f"-{part}" for part in (self.prefix, job) if part)
+        # In YAML a name cannot end in a colon.
+        prefix = re.sub(":$", "_", self.prefix)
+        return "".join(f"-{part}" for part in (prefix, job) if part)
 
     def label(self, name: str) -> str:
         """*name*, or what stands for ``job``."""

@@ -69,12 +69,14 @@ class Grafana:
         for number in range(1, 1000):
             asked = {"limit": _PAGE, "page": number}
             page = self._ask("GET", "/api/folders", list, params=asked)
+            if not all(isinstance(one, dict) for one in page):
+                raise PushError(self._not_grafana("folders"))
             found += [one for one in page if one.get("title") == title]
             if len(page) < _PAGE:
                 break
         if len(found) > 1:
             raise PushError(f"There are {len(found)} folders {title!r}: give one another title.")
-        return Folder(str(found[0]["uid"]), title) if found else None
+        return Folder(self._told(found[0], "uid"), title) if found else None
 
     def make_folder(self, title: str) -> Folder:
         """Make a folder of this *title* at the top."""

@@ -22,10 +22,11 @@ _THRESHOLD: Final = re.compile(
     re.MULTILINE,
 )
 _ALERT: Final = re.compile(r"^\s*- alert: (\w+)$", re.MULTILINE)
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _DURATION: Final = re.compile(
-    r"(?=\d)(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?"
+    r"(?=\d)(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?", re.ASCII
 )
+_LONGEST: Final = "1y"
 
 # The rest of the line may be `|`, or the beginning of what goes on in lines further right.
 _KEY: Final = re.compile(r"^(?P<indent> *(?:- )?)(?P<key>[a-z_]+):(?P<rest>.*)\n?$")
@@ -59,6 +60,9 @@ class Threshold:
             return "not a duration, such as 90s, 5m or 1h30m"
         if not self.is_duration and not _NUMBER.fullmatch(value):
             return "not a number from 0 on, such as 3 or 0.005"
+        # Prometheus itself takes 292 years.
+        if self.is_duration and Bounds(above=_LONGEST).wrong(value) == "":
+            return f"longer than {_LONGEST}, it fires never"
         return BOUNDS.get(self.name, Bounds()).wrong(value)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -122,7 +122,7 @@ def _print_table(lines: Sequence[tuple[str, ...]]) -> None:
 
 
 def _add_export(parser: ArgumentParser) -> None:
-    parser.add_argument("dir", type=Path, metavar="DIR", help="made if it is not there")
+    parser.add_argument("dir", type=_folder, metavar="DIR", help="made if it is not there")
     _add_names(parser, f"only these dashboards; also {core.RULES} and {core.PROVISIONING}")
     _add_changes(parser)
     parser.add_argument(
@@ -145,6 +145,13 @@ def _add_export(parser: ArgumentParser) -> None:
     parser.set_defaults(act=_export)
 
 
+def _folder(text: str) -> Path:
+    # Most likely a variable of the shell that is not set; Path("") is the folder that one is in.
+    if not text:
+        raise ArgumentTypeError("it is empty; write . for the folder that you are in")
+    return Path(text)
+
+
 def _export(args: Namespace, found: Collection) -> int:
     from c2cotel.boards.writing import write
 
@@ -161,6 +168,8 @@ def _export(args: Namespace, found: Collection) -> int:
         print(args.dir / path)
     if changes.thresholds and any(path.startswith(f"{core.RULES}/") for path in files):
         print("The tests of the rules are left out: they are for the defaults.", file=sys.stderr)
+        if (old := args.dir / core.RULES / "tests").is_dir():
+            print(f"Delete {old}: they are of an earlier export, and fail now.", file=sys.stderr)
     return 0
 
 

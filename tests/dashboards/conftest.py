@@ -1,6 +1,7 @@
 """The dashboards as they are committed."""
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -12,6 +13,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``name`` for each dashboard."""
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", build.NAMES)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus's own judge of rules and queries."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("No promtool: apt-get install -y --no-install-recommends prometheus")
+    return found
 
 
 @pytest.fixture

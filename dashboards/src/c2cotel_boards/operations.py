@@ -169,7 +169,7 @@ def _checks() -> list[Panel]:
 def _migrations() -> list[Panel]:
     version = promql.series("c2c_alembic_version")
     keys = {"job": "Job", "name": "Name", "configuration": "Configuration", "version": "Version"}
-    status = promql.series("c2c_health_check_status", 'c2c_check_name=~"alembic_.*"')
+    mismatch = promql.series("c2c_alembic_mismatch")
     return [
         tables.table(
             "Which version has the database?",
@@ -185,9 +185,9 @@ def _migrations() -> list[Panel]:
         ),
         panels.timeseries(
             "Is it the version that the code is made for?",
-            "Instances whose check of the migrations fails. Above 0 after a deployment: the "
-            "migration has not run, or was undone.",
-            Query(promql.aggregate(f"1 - {status}", _CHECK), f"{{{{{_CHECK}}}}}"),
+            "Instances whose check last found another version. Above 0 after a deployment: the "
+            "migration has not run, or was undone. A check that fails otherwise says nothing here.",
+            Query(promql.aggregate(mismatch, _CHECK), f"{{{{{_CHECK}}}}}"),
             unit="short",
             whole=True,
             height=6,

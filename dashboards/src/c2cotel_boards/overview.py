@@ -44,9 +44,17 @@ def board() -> Dashboard:
     )
 
 
-def _ours() -> str:
+def _ours(since: str) -> str:
     """What has exposed metrics of c2cotel: Prometheus scrapes others, too."""
-    return f"last_over_time({promql.series(promql.ALWAYS_THERE)}[$__range])"
+    return f"last_over_time({promql.series(promql.ALWAYS_THERE)}[{since}])"
+
+
+def _up() -> str:
+    """Whether Prometheus can scrape each instance that it knows.
+
+    What is ours is looked for in a week, not in what is shown: it may be down for longer than that.
+    """
+    return f"{promql.series('up')} and on (job, instance) {_ours('7d')}"
 
 
 def _well() -> list[Panel]:
@@ -54,7 +62,7 @@ def _well() -> list[Panel]:
         panels.stat(
             "Instances down",
             "Addresses that Prometheus cannot scrape. Above 0: that gunicorn has ended, or hangs.",
-            f"sum(1 - {promql.series('up')} and on (job, instance) {_ours()})",
+            f"sum(1 - {_up()})",
             unit="short",
             steps=look.bad_from(1),
         ),
@@ -218,10 +226,9 @@ def _saturation() -> list[Panel]:
 
 def _instances() -> Panel:
     # Who was there is in it also when nothing else is known of it any more.
-    there = promql.aggregate(
-        f"{promql.series('up')} and on (job, instance) {_ours()}", *_INSTANCE, function="max"
-    )
-    up = f"{there} or -1 * {promql.aggregate(_ours(), *_INSTANCE, function='group')}"
+    there = promql.aggregate(_up(), *_INSTANCE, function="max")
+    gone = promql.aggregate(_ours("$__range"), *_INSTANCE, function="group")
+    up = f"{there} or -1 * {gone}"
     texts: look.Texts = {1: ("up", look.GREEN), 0: ("DOWN", look.RED), -1: ("gone", look.GREY)}
     failing = promql.share(promql.rate(_FAILURES, *_INSTANCE), promql.rate(_COUNT, *_INSTANCE))
     uptime = promql.series("process_uptime_seconds")

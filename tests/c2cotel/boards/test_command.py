@@ -138,6 +138,9 @@ def test_export_with_all_options(run, tmp_path):
         (["--prefix", "a\n"], "--prefix 'a\\n': not the beginning"),
         (["--job-label", "a-b"], "--job-label 'a-b': not the name of a label"),
         (["--job-label", "é"], "--job-label 'é': not the name of a label"),
+        (["--job-label", "inf"], "--job-label 'inf': not the name of a label"),
+        (["--job-label", "Without"], "--job-label 'Without': not the name of a label"),
+        (["--job-label", "null"], "--job-label 'null': not the name of a label"),
         (["--job-label", ""], "--job-label '': not the name of a label"),
         (["--job-label", "instance"], "--job-label instance: this label says something else"),
         (["--job-label", "severity"], "--job-label severity: this label says something else"),
@@ -148,6 +151,13 @@ def test_export_with_all_options(run, tmp_path):
         (["--threshold", "latenzy=1"], "there is no threshold 'latenzy'. Is latency meant?"),
         (["--threshold", "q=1"], "there is no threshold 'q'. There are: alembic_for, "),
         (["--threshold", "latency=5m"], "not a number from 0 on, such as 3 or 0.005. By default"),
+        (
+            ["--threshold", "latency=\u0661"],
+            "not a number from 0 on, such as 3 or 0.005. By default",
+        ),
+        (["--threshold", "down_for=\u0665m"], "not a duration, such as 90s, 5m or 1h30m. By"),
+        (["--threshold", "down_for=300y"], "longer than 1y, it fires never. By default it is"),
+        (["--threshold", "down_for=365d1ms"], "longer than 1y, it fires never. By default it is"),
         (["--threshold", "down_for=5"], "not a duration, such as 90s, 5m or 1h30m. By default"),
         (["--threshold", "latency=2", "--threshold", "latency=3"], "latency is given twice"),
         (["--threshold", "latency=10"], "it has to be above 0, below 10, or else it fires always"),
@@ -170,6 +180,21 @@ def test_what_cannot_be_had_is_one_line_and_writes_nothing(run, tmp_path, argume
     assert told in err
     assert err.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_without_a_name_is_none(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("export", "", "--force")
+    assert (status, out) == (2, "")
+    assert "DIR: it is empty; write . for the folder that you are in" in err
+    assert files(tmp_path) == []
+
+
+def test_tests_of_an_earlier_export_are_named_where_they_do_not_fit_any_more(run, tmp_path):
+    run("export", tmp_path, "rules")
+    status, _, err = run("export", tmp_path, "rules", "--force", "--threshold", "latency=2")
+    told = f"Delete {tmp_path}/rules/tests: they are of an earlier export, and fail now."
+    assert (status, err.splitlines()[1]) == (0, told)
 
 
 def test_files_that_are_there_end_it_with_1(run, tmp_path):

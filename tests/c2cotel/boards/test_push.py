@@ -356,3 +356,13 @@ def test_a_folder_without_a_uid_is_none(grafana, server):
     with pytest.raises(PushError, match="answers with JSON that has not uid"):
         list(push(grafana, [ONE], "Ours"))
     assert server.dashboards == {}
+
+
+@pytest.mark.parametrize(
+    ("folders", "missing"), [([None], "folders"), ([{"title": "Ours"}], "uid")]
+)
+def test_a_list_of_something_else_is_none_of_folders(grafana, server, folders, missing):
+    server.will("GET /api/folders", answer(200, folders))
+    with pytest.raises(PushError, match=f"answers with JSON that has not {missing}"):
+        list(push(grafana, [ONE], "Ours"))
+    assert server.dashboards == {}

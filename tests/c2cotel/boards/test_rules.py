@@ -213,6 +213,13 @@ def test_rules_of_two_prefixes_in_one_prometheus_leave_each_other_alone(tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("path", list(FOUND.rules))
+def test_a_prefix_that_ends_in_a_colon_leaves_yaml(path):
+    content = yaml.safe_load(rules.with_names(FOUND.rules[path], Names("shop:")))
+    names = content.get("group_eval_order") or [group["name"] for group in content["groups"]]
+    assert {name.removeprefix("c2cotel-").rpartition("-")[2] for name in names} == {"shop_"}
+
+
 def test_every_alert_gets_its_links():
     changed = core.Changes(dashboard_url="https://g.example", runbook_url="https://wiki.example")
     files = core.exported(FOUND, [core.RULES], changed, HERE)

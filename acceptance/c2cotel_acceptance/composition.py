@@ -117,8 +117,8 @@ class Composition:
                 "the others. Start it yourself and set docker_start=0 and docker_stop=0 in the "
                 "environment, or give each worker a project of its own, without published ports"
             )
-        if stops:
-            request.addfinalizer(self._end)
+        self._ends = stops
+        request.addfinalizer(self._end)
         if starts:
             self._start_all(build=build)
 
@@ -244,6 +244,10 @@ class Composition:
         self.wait_healthy()
 
     def _end(self) -> None:
+        """Once: a ``with`` ends before *request* does."""
+        if not self._ends:
+            return
+        self._ends = False
         failed = self._session.testsfailed > self._failed_before
         if failed:
             self._say(f"Logs of the composition in {self.cwd}:", self._last_logs())

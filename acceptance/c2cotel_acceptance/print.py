@@ -62,11 +62,15 @@ class PrintConnection(Connection):
     def get_example_requests(self, app: str) -> dict[str, Any]:
         """What *app* may be asked to print, by the name of the example."""
         url = f"{app}/exampleRequest.json"
-        examples = self.get_json(url, cache_expected=CacheExpected.YES)
+        examples = self._object(url, cache_expected=CacheExpected.YES)
         read = {}
         for name, text in examples.items():
             try:
                 read[name] = json.loads(text)
+            except TypeError:
+                raise PrintError(
+                    f"{self.base_url}{url}: the example {name!r} is no text: {text!r}"
+                ) from None
             except json.JSONDecodeError as error:
                 raise PrintError(
                     f"{self.base_url}{url}: the example {name!r} is broken JSON: {error}"
@@ -90,9 +94,15 @@ class PrintConnection(Connection):
             self._fail(printed, f"its Content-Type is {type_!r}, expected 'application/pdf'")
         return printed
 
+    def _object(self, url: str, **how: Any) -> dict[str, Any]:
+        told = self.get_json(url, **how)
+        if not isinstance(told, dict):
+            raise PrintError(f"{self.base_url}{url}: {told!r} is not an object")
+        return told
+
     def _wait_printed(self, ref: str, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while not (status := self.get_json(f"status/{ref}.json")).get("done"):
+        while not (status := self._object(f"status/{ref}.json")).get("done"):
             if time.monotonic() >= deadline:
                 raise PrintError(
                     f"{self.base_url}status/{ref}.json: not done after {timeout:g} s: {status}"

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from c2cotel_acceptance.utils import retry_timeout
 
+_ALL = "0.0.0.0"  # noqa: S104 - every address of this machine, if that is asked for
+
 
 class Receiver(ABC):
     """On a free port of localhost, or on *port* of *host*, from ``with`` to its end.
@@ -42,6 +44,12 @@ class Receiver(ABC):
     @property
     def port(self) -> int:
         return self._server.server_port
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` by which this machine reaches it."""
+        host = str(self._server.server_address[0])
+        return f"{'127.0.0.1' if host == _ALL else host}:{self.port}"
 
     @abstractmethod
     def take(self, path: str, headers: Message, body: bytes) -> int:

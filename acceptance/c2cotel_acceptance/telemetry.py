@@ -118,8 +118,8 @@ class OtlpReceiver(Receiver):
 
     @property
     def endpoint(self) -> str:
-        """For ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
-        return f"http://127.0.0.1:{self.port}"
+        """For ``OTEL_EXPORTER_OTLP_ENDPOINT`` on this machine."""
+        return f"http://{self.address}"
 
     @property
     def spans(self) -> list[Span]:

@@ -68,6 +68,9 @@ BOUNDS: Final = {
     "fallback_for": Bounds(above="10m", reason="one restart of the replica is enough"),
     "worker_exits": Bounds(least="1", reason=_ALWAYS),
     "dropped_for": Bounds(above="10m", reason="one burst is enough"),
+    "down_for": Bounds(
+        below="6h", reason="what has been taken away is forgotten before C2cotelServiceDown fires"
+    ),
 }
 """By the name of the threshold. The table in dashboards/rules/README.md says the same."""
 

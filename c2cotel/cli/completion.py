@@ -41,7 +41,7 @@ def _mark(parser: ArgumentParser, files: Any, folders: Any) -> None:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             for child in action.choices.values():
                 _mark(child, files, folders)
-        elif action.type is Path:
-            action.complete = folders if action.metavar == "DIR" else files  # type: ignore[attr-defined] # shtab's
-        elif action.dest == "config_uri":
+        elif action.metavar == "DIR":
+            action.complete = folders  # type: ignore[attr-defined] # shtab's
+        elif action.type is Path or action.dest == "config_uri":
             action.complete = files  # type: ignore[attr-defined] # shtab's

@@ -281,7 +281,10 @@ def _add_changes(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--prefix", default="", help="what C2C_PROMETHEUS_PREFIX is")
     parser.add_argument(
-        "--job-label", default=JOB, metavar="LABEL", help="the services' label (default job)"
+        "--job-label",
+        default=JOB,
+        metavar="LABEL",
+        help="the services' label (default job); one for each prefix, or alerts come twice",
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from c2cotel.cli._output import print_json
-from c2cotel.cli.settings import _ini, _print_table
+from c2cotel.cli._settings import add_config_uri, loaded_from, print_table
 
 if TYPE_CHECKING:
     from c2cotel.otel.checks import Check
@@ -32,19 +32,15 @@ FAILS = "a check failed; its line says what to do"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """One optional ini file; the form of output."""
-    parser.add_argument(
-        "config_uri",
-        nargs="?",
-        help="ini file whose c2c.* keys count too, for example production.ini or a plaster URI",
-    )
+    add_config_uri(parser)
     parser.add_argument("--json", action="store_true", help="for programs: one object")
 
 
 def run(args: Namespace) -> int:
     """Print what is set, then one line a check; 1 if one of them failed."""
-    from c2cotel.settings import load, rows
+    from c2cotel.settings import rows
 
-    loaded = load(os.environ, _ini(args.config_uri) if args.config_uri else {})
+    loaded = loaded_from(args.config_uri)
     table = [row for row in rows(loaded) if row.origin != "default"]
     hide = _secrets(os.environ)
     if args.json:
@@ -53,7 +49,7 @@ def run(args: Namespace) -> int:
         print_json(told)
         return 1 if _failed(checks) else 0
     if table:
-        _print_table(table)
+        print_table(table)
         print()
     checks = []
     for check in _checks(loaded, os.environ):

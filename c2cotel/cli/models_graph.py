@@ -24,6 +24,7 @@ c2cotel models-graph hello_app.models --base Document --output documents.png
 FAILS = "Graphviz failed, or the file cannot be written"
 
 _FORMATS: Final = ("dot", "svg", "png")
+_ENDINGS: Final = {"": "dot", ".gv": "dot"} | {f".{form}": form for form in _FORMATS}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--format",
         choices=_FORMATS,
         help="the language of Graphviz (dot), or a picture, which needs Graphviz itself; by "
-        "default what the name of the file says, else dot",
+        "default what the ending of the file says, without one dot",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="by default standard output")
 
@@ -52,8 +53,7 @@ def run(args: Namespace) -> int:
 
 
 def _picture(args: Namespace) -> bytes:
-    form = args.format or (args.output.suffix.removeprefix(".") if args.output else "")
-    form = form if form in _FORMATS else "dot"
+    form = args.format or _form_of(args.output)
     if form == "png" and _to_terminal(args.output):
         raise CommandError("A png is not for a terminal: add --output FILE.")
     dot = shutil.which("dot")
@@ -71,11 +71,27 @@ def _picture(args: Namespace) -> bytes:
     return graph if dot is None or form == "dot" else _drawn(dot, form, graph)
 
 
+def _form_of(path: Path | None) -> str:
+    """What the ending of the file at *path* says."""
+    ending = path.suffix.lower() if path else ""
+    if ending not in _ENDINGS:
+        raise CommandError(
+            f"{path}: {ending} says no form that is known here. Add --format dot, svg or png; for "
+            f"others: c2cotel models-graph MODULE | dot -T{ending.removeprefix('.')}"
+        )
+    return _ENDINGS[ending]
+
+
 def _to_terminal(path: Path | None) -> bool:
     return (path is None or str(path) == "-") and sys.stdout.isatty()
 
 
 def _imported(name: str) -> ModuleType:
+    if "/" in name or name.endswith(".py"):
+        raise CommandError(
+            f"{name}: not a module, but a file. Write it as it is imported, for example "
+            "hello_app.models."
+        )
     # As `python -m` finds it; a script's own folder is that of the script.
     here = os.getcwd()  # noqa: PTH109 - a text is what is needed there
     sys.path.insert(0, here)

@@ -67,6 +67,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="whose tables are told, besides those of public; may be repeated",
     )
+    _add_extras(parser)
+    _add_destination(parser)
+
+
+def _add_extras(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--extra",
         action="append",
@@ -82,6 +87,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("SQL", "NAME", "HELP"),
         help="the same, told as c2c.database.NAME; may be repeated",
     )
+
+
+def _add_destination(parser: ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--prometheus-url", metavar="URL", help="of a Pushgateway, to push the numbers to"
@@ -122,7 +130,7 @@ def _run(args: Namespace) -> int:
 
     ini = _ini(args)
     loaded = load(ini=ini)
-    loaded.raise_for_application("stats-db")
+    loaded.raise_for_application("stats-db", telemetry=not args.json)
     settings = loaded.settings
     made = engine(ini, args.db)
     destination = None

@@ -1,5 +1,6 @@
 """How an application says what is to be checked."""
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,10 +104,12 @@ class HealthCheck:
         def found(version: str) -> None:
             known.found(name, str(alembic_ini_path), version)
 
+        check_name = alembic_version.check_name(str(alembic_ini_path), name)
+        mismatch = functools.partial(alembic_version.tell_mismatch, check_name)
         bindings = self._bindings(session, EngineType.READ_AND_WRITE)
         self._add(
-            alembic_version.check_name(str(alembic_ini_path), name),
-            alembic_version.check(migrations, bindings, seconds, found),
+            check_name,
+            alembic_version.check(migrations, bindings, seconds, found, mismatch),
             level=level,
             timeout=seconds,
             group=group,

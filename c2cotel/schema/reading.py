@@ -44,10 +44,11 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
 
-    def raise_for_application(self, *parts: str) -> None:
-        """Stop the start if the application itself is set up wrong, telemetry aside.
+    def raise_for_application(self, *parts: str, telemetry: bool = False) -> None:
+        """Stop the start if the application itself is set up wrong.
 
-        Settings of a part count only if that is one of *parts*, which are about to be used.
+        Settings of a part count only if that is one of *parts*, which are about to be used; those
+        of telemetry only if *telemetry* is what it is all about.
 
         Raises:
             SettingsError: Names all problems, one a line.
@@ -55,7 +56,7 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
         stopping = [
             str(problem)
             for problem in self.problems
-            if not problem.telemetry and problem.part in ("", *parts)
+            if (telemetry or not problem.telemetry) and problem.part in ("", *parts)
         ]
         if stopping:
             raise SettingsError("\n".join(stopping))

@@ -89,6 +89,22 @@ def test_a_broken_example_is_named(connection, mapfish):
         connection.get_example_requests("default")
 
 
+@pytest.mark.parametrize(
+    ("examples", "told"),
+    [(b"[]", r"exampleRequest\.json: \[\] is not an object"), (b'{"a": {}}', "'a' is no text: {}")],
+)
+def test_examples_of_another_shape_are_told(connection, mapfish, examples, told):
+    mapfish.answer("/print/default/exampleRequest.json", body=examples, **CACHED)
+    with pytest.raises(PrintError, match=told):
+        connection.get_example_requests("default")
+
+
+def test_a_status_of_another_shape_is_told(connection, mapfish):
+    mapfish.finished = []
+    with pytest.raises(PrintError, match=rf"status/{REF}\.json: \[\] is not an object"):
+        connection.get_pdf("default", REQUEST)
+
+
 def test_a_server_that_does_not_start_is_told(connection, mapfish):
     mapfish.answer("/print/default/capabilities.json", 503, body=b"starting")
     with pytest.raises(TimeoutError, match="answered 503 Service Unavailable"):

@@ -1,13 +1,15 @@
 """Whether the database has the version that the code is made for.
 
-===================  =====  ====  ==============================================================
-name                 kind   unit  attributes
-===================  =====  ====  ==============================================================
-c2c.alembic.version  gauge        version (of the database), name, configuration; the value is 1
-===================  =====  ====  ==============================================================
+====================  =====  ====  =============================================================
+name                  kind   unit  attributes
+====================  =====  ====  =============================================================
+c2c.alembic.version   gauge        version (of the database), name, configuration; the value is 1
+c2c.alembic.mismatch  gauge        c2c.check.name; 1 if that is not the code's version, 0 else
+====================  =====  ====  =============================================================
 
 The process that finds another version than before tells it to the others, so that no process goes
-on to show the old one.
+on to show the old one. A check that fails for anything else, a database that is away, finds no
+mismatch; of the processes of a host the one that has asked last decides.
 """
 
 import configparser
@@ -122,22 +124,48 @@ def check(
     bindings: Sequence[Binding],
     timeout: float,
     found: Callable[[str], None],
+    mismatch: Callable[[bool], None],
 ) -> Callable[[Any], str]:
-    """A check of the databases of *bindings*; *found* is told the version of the last one."""
+    """A check of the databases of *bindings*.
+
+    *found* is told the version of the last one; *mismatch*, each time, whether that is the reason
+    of a failure.
+    """
 
     def run(_: Any) -> str:
         expected = shown(migrations.heads)
-        for binding in bindings:
-            with binding.session(timeout) as session:
-                versions = migrations.found(session)
-            found(shown(versions))
-            if not migrations.are_applied(versions):
-                raise CheckFailedError(
-                    f"Invalid alembic version (db: {shown(versions)}, code: {expected})"
-                )
+        other = False
+        # Told once, in the end: a scrape in between would see an alert's condition end.
+        try:
+            for binding in bindings:
+                with binding.session(timeout) as session:
+                    versions = migrations.found(session)
+                found(shown(versions))
+                if other := not migrations.are_applied(versions):
+                    raise CheckFailedError(
+                        f"Invalid alembic version (db: {shown(versions)}, code: {expected})"
+                    )
+        finally:
+            mismatch(other)
         return expected
 
     return run
+
+
+def tell_mismatch(name: str, other: bool) -> None:  # noqa: FBT001 - the value of a gauge
+    """Whether the check *name* found another version."""
+    _mismatch().set(int(other), {"c2c.check.name": name})
+
+
+@functools.cache
+def _mismatch() -> Any:
+    """Made when the first check has been run, after telemetry is set up."""
+    return gauge(
+        metrics.get_meter("c2cotel.health_check"),
+        "c2c.alembic.mismatch",
+        "last",
+        "1 if the database was last found at another version than the code's, 0 if not.",
+    )
 
 
 def shown(versions: Iterable[str]) -> str:

@@ -196,6 +196,20 @@ def test_bad_input_is_one_line_and_ends_with_2(url, run, monkeypatch, arguments,
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("C2C_PROMETHEUS_PORT", "abc"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage")]
+)
+def test_wrong_settings_of_where_the_numbers_go_are_said_first(
+    url, monkeypatch, capfd, name, value
+):
+    monkeypatch.setenv(name, value)
+    assert main(["stats-db", "--db", "postgresql+psycopg://127.0.0.1:1/app"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"c2cotel stats-db: {name} = ")
+    assert main(["stats-db", "--db", url, "--json"]) == 0
+
+
 def test_an_exporter_that_is_not_installed_is_said_first(url, monkeypatch, capfd):
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "carrier-pigeon")
     assert main(["stats-db", "--db", url]) == 2

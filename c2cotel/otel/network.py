@@ -132,6 +132,10 @@ def _who_serves(host: str, port: int, variable: str) -> Found:
         answer = connection.getresponse()
         families = text_string_to_metric_families(answer.read().decode())
         told = [sample.labels for family in families for sample in family.samples]
+    except TimeoutError:
+        # It may be one of us, on a busy machine.
+        text = f"taken, by what does not answer within {_PATIENCE:g} s"
+        return "warn", text, f"If that is another program, stop it, or change {variable}."
     except (OSError, ValueError, http.client.HTTPException):
         told = []
     finally:

@@ -6,6 +6,7 @@ loaded, and the name, state and reason of each part.
 """
 
 import json
+import logging
 import os
 import sys
 from typing import Any
@@ -17,6 +18,8 @@ def main() -> None:
 
     from c2cotel.otel.distro import C2cDistro
 
+    # The port is this process's own: nobody has to be told which it is.
+    logging.getLogger("c2cotel.metrics.serving").setLevel(logging.ERROR)
     # The public way keeps exceptions to itself.
     load: Any = _load
     distro = load._load_distro()  # noqa: SLF001 - see above

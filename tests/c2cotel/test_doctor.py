@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import Distribution
 
 import pytest
@@ -73,6 +75,7 @@ def test_all_that_is_configured_is_looked_at(tmp_path):
         assert lines["instrumentor requests"] == ["ok: off: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"]
         assert lines[f"scrape port {free}"] == ["ok: free on all interfaces"]
         assert lines["run directory"] == [f"ok: {tmp_path}/run"]
+        assert "warn" not in output
         assert "sesame" not in output
         # The empty messages only.
         assert (collector.spans, collector.logs, collector.points) == ([], [], [])
@@ -192,16 +195,27 @@ def scraped(port: int) -> list[Check]:
 
 
 def test_a_port_that_a_stranger_has_fails():
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        port = stranger.getsockname()[1]
-        assert scraped(port) == [
+    stranger = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # 501 for everything
+    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    try:
+        assert scraped(stranger.server_port) == [
             Check(
-                f"scrape port {port}",
+                f"scrape port {stranger.server_port}",
                 "FAIL",
                 "taken by another program",
                 "Stop it, or change C2C_PROMETHEUS_PORT.",
             )
         ]
+    finally:
+        stranger.shutdown()
+        stranger.server_close()
+
+
+def test_who_does_not_answer_may_be_one_of_us_on_a_busy_machine():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (check,) = scraped(silent.getsockname()[1])
+    assert (check.state, check.text) == ("warn", "taken, by what does not answer within 2 s")
+    assert check.remedy.startswith("If that is another program, stop it")
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,6 @@ _OURS = ("C2C_", "OTEL_", "GUNICORN_", "LOG_", "GIT_HASH")
 def pytest_configure() -> None:
     """End on TERM as on Ctrl-C: ending at once would leave every server behind."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A shell has what it runs in the background ignore it, and what that starts too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def clean_environ(**more: str) -> dict[str, str]:

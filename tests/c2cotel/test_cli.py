@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import pytest
 
-from c2cotel.cli import CommandError, command_names, demo, main
+from c2cotel.cli import CommandError, _demo_check, command_names, main
 from c2cotel.cli import settings as settings_command
 from c2cotel_acceptance.traffic import Traffic
 
@@ -176,10 +176,10 @@ def test_settings_starts_without_the_telemetry():
 
 def test_what_the_demo_finds_as_json(capsys):
     findings = [
-        demo._Finding("/api/hello 200", 3, {"/metrics": 3, "spans": 3}),
-        demo._Finding("request ids", 3, {"answers": 3, "log": 2}),
+        _demo_check._Finding("/api/hello 200", 3, {"/metrics": 3, "spans": 3}),
+        _demo_check._Finding("request ids", 3, {"answers": 3, "log": 2}),
     ]
-    demo._print_json(findings, Traffic(seconds=1.5))
+    _demo_check._print_json(findings, Traffic(seconds=1.5))
     assert json.loads(capsys.readouterr().out) == {
         "ok": False,
         "requests": 0,

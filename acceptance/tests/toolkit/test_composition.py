@@ -16,6 +16,12 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(module, "_INTERVAL", 0.01)
 
 
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch):
+    """Each of these compositions is one test's, whatever these tests themselves are run by."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+
+
 @pytest.fixture
 def file(tmp_path):
     folder = tmp_path / "somewhere"

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import enum
+import gc
 import json
 import math
 import sys
@@ -455,6 +456,16 @@ def tower(levels):
     return value
 
 
+@pytest.fixture
+def no_collection():
+    """Whatever earlier tests have left could not be finalized where there is no stack left."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("value", [circle, lambda: tower(100_000)])
 def test_a_value_without_an_end_is_an_error_soon(name, value):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from c2cotel.forking import FirstTime
 from c2cotel.metrics.foreign import Foreign
 from c2cotel.metrics.merge import Merge
 from c2cotel.metrics.provider import MeterProvider
@@ -26,6 +27,10 @@ _PATIENCE = 10.0
 
 class BusyError(RuntimeError):
     """Another scrape of this process takes too long."""
+
+
+# The first scrape may come while gunicorn's master forks its workers.
+_FIRST_TIME = FirstTime()
 
 
 class Scraper:
@@ -62,9 +67,7 @@ class Scraper:
             BusyError: try again later.
             OSError: the run directory cannot be read.
         """
-        # prometheus_client and the exporter's mapping cost only those who serve.
-        from c2cotel.metrics.exposition import OPENMETRICS, TEXT, Exposition
-
+        module = _FIRST_TIME.run(_exposition)
         openmetrics = "application/openmetrics-text" in accept
         begun = time.perf_counter()
         # Not alone: a callback may hang, and other scrapes go on without it.
@@ -72,10 +75,11 @@ class Scraper:
         foreign = self.foreign.collect()
         with self._alone():
             if self._exposition is None:
-                self._exposition = Exposition(self._prefix, self._resource)
+                self._exposition = module.Exposition(self._prefix, self._resource)
             text = self._exposition.write(self._merge.read(), foreign, openmetrics=openmetrics)
             self._merge.itself.scrape = time.perf_counter() - begun
-        return text.encode("utf-8", "backslashreplace"), OPENMETRICS if openmetrics else TEXT
+        kind = module.OPENMETRICS if openmetrics else module.TEXT
+        return text.encode("utf-8", "backslashreplace"), kind
 
     def metrics_data(self, resource: "Resource") -> "MetricsData":
         """The same for an SDK reader.
@@ -105,3 +109,10 @@ class Scraper:
             yield
         finally:
             lock.release()
+
+
+def _exposition() -> Any:
+    """The module: prometheus_client and the exporter's mapping cost only those who serve."""
+    from c2cotel.metrics import exposition
+
+    return exposition

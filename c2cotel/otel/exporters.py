@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 # Reads the metadata of all distributions once, which the loader has done.
 from opentelemetry.util._importlib_metadata import entry_points
 
+from c2cotel.forking import FirstTime
 from c2cotel.otel.delivery import Delivery
-from c2cotel.otel.forks import FirstTime
 from c2cotel.otel.self_metrics import OTHER, count_exported, without_own_metrics
 from c2cotel.settings import without_password
 

@@ -9,10 +9,10 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 
+from c2cotel.forking import FirstTime
 from c2cotel.metrics.scrape import Scraper
 from c2cotel.otel.delivery import Delivery
 from c2cotel.otel.exporters import find_exporter, make_exporter, stop_retrying
-from c2cotel.otel.forks import FirstTime
 from c2cotel.otel.self_metrics import count_exported
 
 LOGGER = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.metrics import get_meter
 from sentry_sdk.transport import HttpTransport
 
-from c2cotel.otel.forks import FirstTime
+from c2cotel.forking import FirstTime
 
 LOGGER = logging.getLogger(__name__)
 

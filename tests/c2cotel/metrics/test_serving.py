@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -520,3 +521,43 @@ def test_a_worker_that_gives_up_root_counts(host, monkeypatch):
     child = host.fork(worker)
     child.hear()
     assert host.merged()["hits"] == {(): 4.0}
+
+
+FORKING = """
+import importlib.abc, os, signal, sys, threading, time
+
+beginning = threading.Event()
+
+
+class Slow(importlib.abc.MetaPathFinder):
+    # What the first scrape imports takes a while, as on a busy machine.
+    def find_spec(self, name, path=None, target=None):
+        if name == "urllib.request":
+            sys.meta_path.remove(self)
+            beginning.set()
+            time.sleep(0.5)
+
+
+from c2cotel.metrics.provider import MeterProvider
+from c2cotel.metrics.scrape import Scraper
+from c2cotel.metrics.store import Store
+
+
+assert "urllib.request" not in sys.modules
+scraper = Scraper(MeterProvider(Store(None, 100)), {})
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=scraper.expose).start()
+assert beginning.wait(30)
+if not (pid := os.fork()):
+    signal.alarm(20)
+    import urllib.request
+    os._exit(0)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_a_fork_waits_until_the_first_scrape_has_imported_what_it_needs():
+    """Else the child waits for ever when it imports the same, as all of gunicorn's workers do."""
+    argv = [sys.executable, "-W", "ignore", "-c", FORKING]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr) == ("0\n", "")
